@@ -1,0 +1,39 @@
+# Copyright 2026 the ical-swarm maintainers. Licence: Apache-2.0.
+"""Filters over files of the controller."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ansible.errors import AnsibleFilterError
+
+IGNORED = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+
+
+def members(path: Path) -> list[Path]:
+    """The files under a path in a fixed order, or the file itself; caches are left out."""
+    if path.is_file():
+        return [path]
+    found = (item for item in path.rglob("*") if item.is_file() and not item.name.endswith(".pyc"))
+    return sorted(item for item in found if not IGNORED & set(item.relative_to(path).parts))
+
+
+def files_digest(paths: list[str]) -> str:
+    """SHA-256 (hex) over names and contents of files and folders; times and owners do not count."""
+    digest = hashlib.sha256()
+    for path in map(Path, paths):
+        if not path.exists():
+            raise AnsibleFilterError(f"{path} does not exist on the controller")
+        for item in members(path):
+            name = item.relative_to(path) if item != path else Path(item.name)
+            content = hashlib.sha256(item.read_bytes()).hexdigest()
+            digest.update(f"{name}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+class FilterModule:
+    """Filters of this project."""
+
+    def filters(self) -> dict:
+        return {"files_digest": files_digest}

@@ -1,0 +1,87 @@
+# Copyright 2026 the ical-swarm maintainers. Licence: Apache-2.0.
+"""Read-only access to a Docker engine over its socket, with the standard library alone.
+
+The SDK that Debian ships knows nothing newer than its own release; reading needs no more than HTTP.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import urllib.parse
+
+API = "/v1.41"
+SERVICE_LABEL = "com.docker.swarm.service.name"
+
+
+class EngineError(Exception):
+    """The engine did not answer, or answered with an error; the text is for the user."""
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over the engine's unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Engine:
+    """One engine; every method is one GET."""
+
+    def __init__(self, path: str = "/var/run/docker.sock", timeout: float = 20.0) -> None:
+        self.path = path
+        self.timeout = timeout
+
+    def get(self, resource: str, filters: dict[str, list[str]] | None = None, **query: str):
+        """Decoded JSON of GET resource, or None when there is no such object.
+
+        Raises EngineError when the engine does not answer or reports another error.
+        """
+        if filters:
+            query["filters"] = json.dumps(filters)
+        url = API + resource + ("?" + urllib.parse.urlencode(query) if query else "")
+        connection = _SocketConnection(self.path, self.timeout)
+        try:
+            connection.request("GET", url)
+            answer = connection.getresponse()
+            body = answer.read()
+        except OSError as error:
+            raise EngineError(f"the Docker engine does not answer on {self.path}: {error}") from error
+        finally:
+            connection.close()
+        if answer.status == 404:
+            return None
+        if answer.status >= 400:
+            raise EngineError(f"the Docker engine refused {resource}: {body.decode().strip()}")
+        return json.loads(body)
+
+    def containers(self, services: list[str]) -> list[dict]:
+        """Containers of these services on this host, running or not."""
+        found: list[dict] = []
+        for service in services:
+            label = [f"{SERVICE_LABEL}={service}"]
+            found += self.get("/containers/json", {"label": label}, all="1")
+        return found
+
+    def tasks(self, service: str) -> list[dict]:
+        """Tasks of a service, newest first; [] when there is no such service."""
+        found = self.get("/services", {"name": [service]})
+        if not any(item["Spec"]["Name"] == service for item in found or []):
+            return []
+        tasks = self.get("/tasks", {"service": [service]})
+        return sorted(tasks, key=lambda task: task["CreatedAt"], reverse=True)
+
+
+def overlay_address(task: dict, network: str) -> str | None:
+    """Address of a task on the named network without its prefix length, None before it has one."""
+    for attachment in task.get("NetworksAttachments") or []:
+        if attachment["Network"]["Spec"]["Name"] == network and attachment.get("Addresses"):
+            return attachment["Addresses"][0].split("/")[0]
+    return None
