@@ -1,0 +1,311 @@
+"""The parameters of a run: what a run file may say, with units and defaults.
+
+A run file is YAML in the form below, or the JSON of 2018 (see `ical.legacy`). `load` reads either,
+by path or by the name of a run that ships with the project, and reports all that is wrong with it
+at once. Angles are degrees where a field says so; everything else is SI, and fluxes are Jy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Term = Literal["T", "G", "B"]
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, strict about types, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PhaseCentre(Section):
+    """Direction at which the array points and about which images are made."""
+
+    ra: float = Field(ge=-180, le=360, description="right ascension, ICRS, degrees")
+    dec: float = Field(ge=-90, le=90, description="declination, ICRS, degrees")
+
+
+class FrequencyAxis(Section):
+    """Evenly spaced channels from `start` to `end`, both included."""
+
+    start: float = Field(gt=0, description="centre of the first channel, Hz")
+    end: float = Field(gt=0, description="centre of the last channel, Hz")
+    channels: int = Field(ge=1, description="number of channels")
+    channel_width: float | None = Field(
+        None, gt=0,
+        description="bandwidth of a channel, Hz; null: the spacing, or 1 MHz for a single channel",
+    )
+
+
+class TimeAxis(Section):
+    """Samples evenly spaced in hour angle from `start_hour_angle` to `end_hour_angle`."""
+
+    start_hour_angle: float = Field(
+        ge=-180, le=180, description="hour angle of the first sample, degrees")
+    end_hour_angle: float = Field(
+        ge=-180, le=180, description="hour angle of the last sample, degrees")
+    samples: int = Field(ge=1, description="number of times")
+    integration: float | None = Field(
+        None, gt=0,
+        description="integration time of a sample, s; null: the spacing, at most 10 s")
+    date: str = Field(
+        "2018-01-01", pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="UTC date of the transit, yyyy-mm-dd")
+
+
+class Observation(Section):
+    """The simulated observation; absent when a Measurement Set is given."""
+
+    layout: str = Field(
+        "LOWBD2", min_length=1,
+        description="array layout: a shipped name, or the path of a CSV file")
+    r_max: float | None = Field(
+        None, gt=0,
+        description="keep stations within this distance (3-D) of the mean position, m; null: all")
+    phase_centre: PhaseCentre = Field(description="pointing: {ra, dec} in degrees")
+    frequency: FrequencyAxis = Field(description="channels: {start, end, channels}, Hz")
+    time: TimeAxis = Field(
+        description="times: {start_hour_angle, end_hour_angle, samples}, degrees")
+    elevation_limit: float = Field(
+        0.0, ge=0, lt=90, description="no data below this elevation, degrees")
+    station_diameter: float = Field(
+        35.0, gt=0,
+        description="aperture of a station, m: sets the Airy beam and the field of view")
+
+
+class Sky(Section):
+    """What the simulation puts on the sky."""
+
+    catalogue: str = Field(
+        "gleam", min_length=1,
+        description="gleam, or the path of a FITS, VOTable or CSV catalogue")
+    flux_limit: float = Field(
+        1.0, ge=0, description="use components of at least this catalogue flux, Jy at 200 MHz")
+    primary_beam: str = Field(
+        "airy", min_length=1, description="airy, none, or the path of a beam file")
+    positions: Literal["exact", "pixel"] = Field(
+        "exact", description="components where the catalogue has them (exact) or moved to the "
+        "nearest pixel centre (pixel)")
+
+
+class Noise(Section):
+    """Thermal noise added to the simulated visibilities; at most one of the two is given."""
+
+    sefd: float | None = Field(
+        None, gt=0, description="system equivalent flux density of a station, Jy; null: no noise")
+    sigma: float | None = Field(
+        None, gt=0,
+        description="noise of the real and of the imaginary part of a visibility, Jy; null: none")
+
+
+class GainErrors(Section):
+    """Errors of the station gains, independent for each station, time and channel."""
+
+    phase_error: float = Field(0.0, ge=0, description="standard deviation of the phase, rad")
+    amplitude_error: float = Field(
+        0.0, ge=0, lt=1, description="standard deviation of the amplitude, as a fraction")
+
+
+class Input(Section):
+    """Real data instead of a simulation."""
+
+    measurement_set: str | None = Field(
+        None, min_length=1, description="path of a Measurement Set; null: simulate `observation`")
+    column: Literal["DATA", "CORRECTED_DATA", "MODEL_DATA"] = Field(
+        "DATA", description="data column to image and to calibrate")
+    field: int = Field(0, ge=0, description="field to use, by its number")
+    spectral_window: int = Field(0, ge=0, description="spectral window to use, by its number")
+
+
+class UvRange(Section):
+    """Baselines that are imaged, by projected length."""
+
+    min_m: float | None = Field(None, ge=0, description="shortest baseline, m; null: no limit")
+    max_m: float | None = Field(None, gt=0, description="longest baseline, m; null: no limit")
+
+
+class MinorLoop(Section):
+    """How the residual image is deconvolved."""
+
+    algorithm: Literal["multiscale", "generic"] = Field(
+        "multiscale", description="multiscale, or generic (points only, cheaper)")
+    scales: Annotated[tuple[float, ...], Field(strict=False)] = Field(
+        (0.0, 3.0, 10.0), min_length=1, description="scale sizes, pixels; 0 is a point")
+    spectral_terms: int | None = Field(
+        None, ge=1,
+        description="terms of the polynomial in frequency that ties the bands together; "
+        "null: 3, or as many as there are bands")
+    minor_iterations: int = Field(
+        10000, ge=1, description="most components found between two residual images")
+    gain: float = Field(
+        0.25, gt=0, le=1, description="fraction of a peak that one component takes")
+    major_gain: float = Field(
+        0.85, gt=0, le=1,
+        description="fraction of the highest peak that may be cleaned before a new residual image")
+    threshold: float | None = Field(
+        None, gt=0, description="stop at this residual peak, Jy/beam; null: auto_threshold decides")
+    auto_threshold: float = Field(
+        3.0, gt=0, description="stop at this many times the robust noise of the residual")
+    auto_mask: float | None = Field(
+        5.0, gt=0,
+        description="find components only above this many times the noise first, then go down to "
+        "auto_threshold where some were found; null: no mask")
+
+
+class Clean(MinorLoop):
+    """Deconvolution with residual images computed again from the visibilities."""
+
+    major_cycles: int = Field(5, ge=1, description="most residual images")
+
+
+class Imaging(Section):
+    """How visibilities become images; also the grid on which self-calibration works."""
+
+    npixel: int | None = Field(
+        None, ge=32, multiple_of=2, description="pixels on a side, even; null: guard_band decides")
+    cell_rad: float | None = Field(
+        None, gt=0, description="size of a pixel, rad; null: a third of the finest fringe")
+    guard_band: float = Field(
+        8.0, gt=0,
+        description="field of view in units of longest wavelength / station diameter, where npixel "
+        "is null")
+    size_rounding: Literal["fft", "power_of_two"] = Field(
+        "fft", description="an advised npixel is rounded up to a fast transform length (fft) or to "
+        "a power of two")
+    bands: int | None = Field(
+        None, ge=1,
+        description="sub-bands imaged apart and cleaned jointly; null: one per channel, fewer "
+        "where there are many channels")
+    weighting: Literal["natural", "uniform", "briggs"] = Field(
+        "natural", description="weighting of the visibilities: natural, uniform or briggs")
+    robust: float = Field(
+        0.0, ge=-2, le=2, description="robustness of briggs weighting: -2 near uniform, 2 natural")
+    joint_density: bool = Field(
+        False, description="uniform and briggs weights from the uv-density of all bands together "
+        "(true) or of each band (false)")
+    epsilon: float = Field(
+        1e-4, ge=1e-5, le=1e-2, description="relative accuracy of gridding and degridding")
+    uv_range: UvRange = Field(UvRange(), description="baselines that are imaged: {min_m, max_m}, m")
+    clean: Clean = Field(Clean(), description="deconvolution")
+
+
+class FirstCycle(Section):
+    """The cycle, counted from 1, at which the loop begins to solve each term."""
+
+    T: int = Field(1, ge=1, description="first cycle of T (phase, fast)")
+    G: int = Field(3, ge=1, description="first cycle of G (amplitude and phase, slow)")
+    B: int = Field(4, ge=1, description="first cycle of B (per channel)")
+
+
+class SolutionInterval(Section):
+    """How long one solution of each term holds."""
+
+    T: float | None = Field(None, gt=0, description="solution interval of T, s; null: automatic")
+    G: float | None = Field(None, gt=0, description="solution interval of G, s; null: automatic")
+    B: float | None = Field(None, gt=0, description="solution interval of B, s; null: automatic")
+
+
+class Selfcal(Section):
+    """The loop that calibrates the data on the image made from them."""
+
+    enabled: bool = Field(True, description="false: `ical run` leaves the selfcal stage out")
+    terms: str = Field(
+        "TG", pattern=r"^[TGB]+$",
+        description="gain terms in the order in which they are solved, of T (phase), "
+        "G (amplitude and phase) and B (bandpass)")
+    first_cycle: FirstCycle = Field(FirstCycle(), description="first cycle of each term")
+    solution_interval: SolutionInterval = Field(
+        SolutionInterval(), description="solution interval of each term, s")
+    global_solution: bool = Field(
+        False, description="one T and G solution over all channels (true) or one per channel")
+    cycles: int = Field(5, ge=1, description="most cycles")
+    min_snr: float = Field(
+        3.0, ge=0, description="flag gain solutions of a signal-to-noise below this")
+    clean: MinorLoop | None = Field(
+        None, description="what deconvolution does differently here; the rest as in imaging.clean")
+    start_model: str | None = Field(
+        None, min_length=1,
+        description="path of a CSV of components to calibrate on first; null: a blank sky")
+
+
+class Resources(Section):
+    """The cluster that is started on this machine when no scheduler's address is given."""
+
+    workers: int = Field(2, ge=1, description="number of worker processes")
+    threads: int = Field(1, ge=1, description="library threads of each worker")
+    memory_limit: str | None = Field(
+        None, pattern=r"^\d+(\.\d+)? ?([kMGT]i?)?B$",
+        description="memory of a worker, e.g. 4 GB; null: an equal share of the machine's")
+
+
+class Superseded(Section):
+    """A parameter of a 2018 run file that acts no longer, and why."""
+
+    key: str = Field(description="the parameter's path in the file")
+    reason: str = Field(description="why it acts no longer")
+
+
+class Parameters(Section):
+    """All parameters of a run."""
+
+    name: str = Field(
+        "run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="names the run's folder: letters, digits, dot, dash and underscore")
+    seed: int = Field(
+        1, ge=0, lt=2**63, description="seed of everything random: gain errors and noise")
+    observation: Observation | None = Field(
+        None, description="the simulated observation; absent when a Measurement Set is given")
+    sky: Sky = Field(Sky(), description="the simulated sky")
+    noise: Noise = Field(Noise(), description="thermal noise of the simulation")
+    gains: GainErrors | None = Field(
+        None, description="gain errors of the simulation; null: none")
+    input: Input = Field(Input(), description="real data instead of a simulation")
+    imaging: Imaging = Field(Imaging(), description="imaging")
+    selfcal: Selfcal = Field(Selfcal(), description="self-calibration")
+    resources: Resources = Field(Resources(), description="local cluster")
+    superseded: Annotated[tuple[Superseded, ...], Field(strict=False)] = Field(
+        (), description="written by ical: parameters of a 2018 file that act no longer")
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the data are simulated, not read from a Measurement Set."""
+        return self.observation is not None
+
+    @property
+    def selfcal_clean(self) -> MinorLoop:
+        """Deconvolution within the loop: imaging.clean with what selfcal.clean says."""
+        own = self.selfcal.clean
+        if own is None:
+            return self.imaging.clean
+        return self.imaging.clean.model_copy(
+            update={name: getattr(own, name) for name in own.model_fields_set})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved parameters, JSON-ready; `Parameters.model_validate` is the inverse.
+
+        Sections that do nothing (a simulated sky beside a Measurement Set) are left out, so that
+        the outcome is itself a run file.
+        """
+        data = self.model_dump(mode="json")
+        loop = self.selfcal_clean.model_dump(mode="json")
+        loop.pop("major_cycles", None)
+        data["selfcal"]["clean"] = loop
+        idle = ("input",) if self.simulated else ("observation", "sky", "noise", "gains")
+        return {key: value for key, value in data.items() if key not in idle}
+
+
+def load(name_or_path: str | Path) -> Parameters:
+    """Read a run file (YAML or the 2018 JSON) by path, or a shipped run by name.
+
+    Relative paths in a file are taken from the file's folder.
+
+    Raises
+    ------
+    InputError: no such file, or everything that is wrong with what it says, a sentence each.
+    """
+    from ical.runfile import read
+
+    return read(name_or_path)
