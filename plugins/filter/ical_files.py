@@ -1,5 +1,5 @@
 # Copyright 2026 the ical-swarm maintainers. Licence: Apache-2.0.
-"""Filters over files of the controller."""
+"""Filters over files and folders."""
 
 from __future__ import annotations
 
@@ -32,8 +32,13 @@ def files_digest(paths: list[str]) -> str:
     return digest.hexdigest()
 
 
+def bind_mounts(paths: list[str]) -> list[dict]:
+    """Mounts of a service that show folders of the host, read-only, under their own names."""
+    return [{"type": "bind", "source": path, "target": path, "readonly": True} for path in paths]
+
+
 class FilterModule:
     """Filters of this project."""
 
     def filters(self) -> dict:
-        return {"files_digest": files_digest}
+        return {"files_digest": files_digest, "bind_mounts": bind_mounts}

@@ -25,10 +25,11 @@ if ! command -v mmdebstrap >/dev/null; then
   installed | comm -13 "$work/before" - >"$work/added"
 fi
 
-# only the distribution's own archives: a third party's key may not be readable inside
+# only the distribution's own archives: a third party's key may not be readable inside; apt leaves
+# $(SIGNED_BY) as it is where a source names no key
 apt-get indextargets --format 'deb [signed-by=$(SIGNED_BY)] $(SITE) $(RELEASE) $(COMPONENT)|$(ORIGIN)' \
   'Identifier: Packages' |
-  awk -F'|' '$2 == "Debian" || $2 == "Ubuntu" { sub(/\[signed-by=\] /, "", $1); print $1 }' |
+  awk -F'|' '$2 == "Debian" || $2 == "Ubuntu" { sub(/\[signed-by=(\$\(SIGNED_BY\))?\] /, "", $1); print $1 }' |
   sort -u >"$work/sources.list"
 if ! [ -s "$work/sources.list" ]; then
   echo "apt on this host knows no archive of Debian or Ubuntu: set image_base to a registry reference" >&2
