@@ -1,0 +1,1 @@
+"""Gain calibration: normal matrices, the solver, chains of terms, application and conditioning."""

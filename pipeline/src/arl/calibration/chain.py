@@ -1,0 +1,195 @@
+"""A chain of gain terms solved one after the other from normal matrices alone.
+
+The matrices of `arl.calibration.normal` are made once, on the common refinement of the solution
+intervals of all terms. To correct the data by a term that has been solved, and to average to the
+longer interval of the next, is then arithmetic on the matrices and touches no visibility: with
+V' = V / (g_p conj(g_q)) and w' = w |g_p|^2 |g_q|^2,
+
+    A'_pq = sum w' V' conj(M) = conj(g_p) g_q A_pq,     B'_pq = |g_p|^2 |g_q|^2 B_pq.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from arl.calibration.solver import Solution, solve
+
+
+@dataclass(frozen=True)
+class TermBlocks:
+    """One gain term and its solution interval of every time and channel of the data at hand.
+
+    Attributes
+    ----------
+    name: T, G or B.
+    mode: "phase" or "amplitude_phase".
+    time_block: shape (time,), the number of the solution interval each time belongs to.
+    channel_block: shape (chan,), likewise for channels.
+    """
+
+    name: str
+    mode: str
+    time_block: np.ndarray
+    channel_block: np.ndarray
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """When a solution has converged, and after how many iterations it is given up."""
+
+    tolerance: float = 1e-7
+    max_iterations: int = 200
+
+
+@dataclass(frozen=True)
+class TermSolution:
+    """Gains of one term on its solution intervals.
+
+    Attributes
+    ----------
+    time_blocks, channel_blocks: global numbers of the intervals, shapes (tb,) and (cb,).
+    gain: shape (tb, cb, ant), complex128, NaN where flagged; snr: the same shape.
+    """
+
+    name: str
+    time_blocks: np.ndarray
+    channel_blocks: np.ndarray
+    gain: np.ndarray
+    snr: np.ndarray
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """The cells on which every term is constant, along one axis.
+
+    Attributes
+    ----------
+    index: shape (n,), the cell of every sample.
+    blocks: shape (term, cell), the block of each term that a cell lies in.
+    """
+
+    index: np.ndarray
+    blocks: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """How many cells there are."""
+        return self.blocks.shape[1]
+
+
+def refine(blocks: Sequence[np.ndarray]) -> Refinement:
+    """The common refinement of several numberings of the same samples, each shape (n,)."""
+    cells, index = np.unique(np.stack(blocks), axis=1, return_inverse=True)
+    return Refinement(index.reshape(-1), cells)
+
+
+def correct_matrices(
+    a: np.ndarray, b: np.ndarray, gain: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The matrices of data corrected by `gain`; shapes (..., ant, ant) and (..., ant).
+
+    A gain that is not finite or zero is a flagged one: its rows and columns become zero.
+    """
+    usable = np.isfinite(gain) & (gain != 0)
+    g = np.where(usable, gain, 0.0)
+    power = np.abs(g) ** 2
+    corrected_a = a * np.conj(g)[..., :, None] * g[..., None, :]
+    return corrected_a, b * power[..., :, None] * power[..., None, :]
+
+
+def sum_cells(cells: np.ndarray, time_of: np.ndarray, channel_of: np.ndarray) -> np.ndarray:
+    """Add the matrices (time cell, channel cell, ant, ant) that fall in the same larger cells."""
+    shape = (time_of.max() + 1, channel_of.max() + 1, *cells.shape[2:])
+    total = np.zeros(shape, cells.dtype)
+    np.add.at(total, (time_of[:, None], channel_of[None, :]), cells)
+    return total
+
+
+@dataclass(frozen=True)
+class CellMatrices:
+    """Normal matrices on the cells of some terms, and which blocks of those terms they are.
+
+    Attributes
+    ----------
+    a, b: shape (time cell, channel cell, ant, ant).
+    times, channels: the cells; row k of `blocks` belongs to term k of the terms at hand.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    times: Refinement
+    channels: Refinement
+
+
+def solve_chain(
+    matrices: CellMatrices,
+    terms: Sequence[TermBlocks],
+    start: Mapping[str, np.ndarray],
+    finish: Callable[[TermBlocks, Solution], np.ndarray],
+    options: SolverOptions,
+) -> tuple[dict[str, TermSolution], CellMatrices]:
+    """Solve terms in order, each on the data corrected by those before it.
+
+    Parameters
+    ----------
+    terms: in the order in which they are solved, those of the rows of the matrices' cells.
+    start: gains to start from by term name, shape (time block, channel block, ant); may be empty.
+    finish: flags, references and normalises a solution; returns the gains, NaN where flagged.
+
+    Returns
+    -------
+    The solution of every term, and the matrices of the data corrected by all of them.
+    """
+    a, b = matrices.a, matrices.b
+    solved: dict[str, TermSolution] = {}
+    for k, term in enumerate(terms):
+        time_blocks, time_of = np.unique(matrices.times.blocks[k], return_inverse=True)
+        channel_blocks, channel_of = np.unique(matrices.channels.blocks[k], return_inverse=True)
+        solution = solve(
+            sum_cells(a, time_of, channel_of), sum_cells(b, time_of, channel_of),
+            mode=term.mode, start=start.get(term.name), tolerance=options.tolerance,
+            max_iterations=options.max_iterations,
+        )
+        gain = finish(term, solution)
+        solved[term.name] = TermSolution(term.name, time_blocks, channel_blocks, gain,
+                                         np.asarray(solution.snr))
+        a, b = correct_matrices(a, b, gain[time_of][:, channel_of])
+    return solved, CellMatrices(a, b, matrices.times, matrices.channels)
+
+
+def keep_terms(matrices: CellMatrices, first: int) -> CellMatrices:
+    """Matrices on the larger cells of the terms from `first` on."""
+    times = refine(list(matrices.times.blocks[first:]))
+    channels = refine(list(matrices.channels.blocks[first:]))
+    return CellMatrices(
+        sum_cells(matrices.a, times.index, channels.index),
+        sum_cells(matrices.b, times.index, channels.index), times, channels,
+    )
+
+
+def merge(parts: Sequence[CellMatrices]) -> CellMatrices:
+    """Add the matrices of several partitions, cell by cell, in their order."""
+    times = refine(list(np.concatenate([p.times.blocks for p in parts], axis=1)))
+    channels = refine(list(np.concatenate([p.channels.blocks for p in parts], axis=1)))
+    antennas = parts[0].a.shape[-2:]
+    a = np.zeros((times.size, channels.size, *antennas), parts[0].a.dtype)
+    b = np.zeros(a.shape, parts[0].b.dtype)
+    time_start = channel_start = 0
+    for part in parts:
+        rows = times.index[time_start:time_start + part.times.size]
+        columns = channels.index[channel_start:channel_start + part.channels.size]
+        np.add.at(a, (rows[:, None], columns[None, :]), part.a)
+        np.add.at(b, (rows[:, None], columns[None, :]), part.b)
+        time_start += part.times.size
+        channel_start += part.channels.size
+    return CellMatrices(a, b, times, channels)
+
+
+def expand(solution: TermSolution, term: TermBlocks) -> np.ndarray:
+    """The gains of the times and channels of a term, shape (time, ant, chan)."""
+    rows = np.searchsorted(solution.time_blocks, term.time_block)
+    columns = np.searchsorted(solution.channel_blocks, term.channel_block)
+    return np.swapaxes(solution.gain[rows][:, columns], 1, 2)

@@ -1,0 +1,1 @@
+"""Files: Measurement Sets, MSv4 Zarr and FITS."""

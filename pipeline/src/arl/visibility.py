@@ -1,0 +1,142 @@
+"""The Visibility dataset: xarray in the MSv4 schema (names, dims and attributes of xradio)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from arl.errors import InputError
+
+DIMS = ("time", "baseline_id", "frequency", "polarization")
+#: Correlations whose mean is Stokes I, for linear and for circular feeds.
+PARALLEL_HANDS = (("XX", "YY"), ("RR", "LL"))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """All that describes visibilities but their values.
+
+    Attributes
+    ----------
+    time: UTC seconds since 1970, shape (time,). integration_time: s.
+    frequency: Hz, shape (chan,). channel_width: Hz.
+    uvw: metres, shape (time, baseline, 3).
+    antenna1, antenna2: station numbers, shape (baseline,). antenna_names: of the stations.
+    phase_centre: ICRS right ascension and declination, rad.
+    """
+
+    time: np.ndarray
+    integration_time: float
+    frequency: np.ndarray
+    channel_width: float
+    uvw: np.ndarray
+    antenna1: np.ndarray
+    antenna2: np.ndarray
+    antenna_names: tuple[str, ...]
+    phase_centre: tuple[float, float]
+
+
+def make_visibility(
+    frame: Frame,
+    vis: np.ndarray,
+    weight: np.ndarray,
+    flag: np.ndarray,
+    polarization: Sequence[str] = ("I",),
+    **columns: np.ndarray,
+) -> xr.Dataset:
+    """Put visibilities (time, baseline, chan, pol) and what describes them into one dataset.
+
+    `weight` and `flag` have the same shape; further `columns` (upper-case MSv4 names, such as
+    VISIBILITY_IDEAL) are other versions of the visibilities.
+    """
+    arrays = {"VISIBILITY": vis, "WEIGHT": weight, "FLAG": flag, **columns}
+    names = np.array(frame.antenna_names)
+    attributes = _attributes(frame, columns)
+    dataset = xr.Dataset(
+        {name: (DIMS, value) for name, value in arrays.items()}
+        | {"UVW": (("time", "baseline_id", "uvw_label"), frame.uvw,
+                   {"type": "uvw", "frame": "ICRS", "units": "m"})},
+        coords={
+            "time": ("time", frame.time, _time_attributes(frame.integration_time)),
+            "baseline_id": ("baseline_id", np.arange(frame.antenna1.size)),
+            "frequency": ("frequency", frame.frequency, _frequency_attributes(frame)),
+            "polarization": ("polarization", list(polarization)),
+            "uvw_label": ("uvw_label", ["u", "v", "w"]),
+            "antenna_name": ("antenna_name", names),
+            "baseline_antenna1_name": ("baseline_id", names[frame.antenna1]),
+            "baseline_antenna2_name": ("baseline_id", names[frame.antenna2]),
+        },
+        attrs=attributes,
+    )
+    return dataset
+
+
+def _attributes(frame: Frame, columns: dict[str, np.ndarray]) -> dict[str, object]:
+    groups = {"base": _group("VISIBILITY")}
+    groups |= {c.removeprefix("VISIBILITY_").lower(): _group(c) for c in columns}
+    return {"schema_version": "4.0.0", "type": "visibility", "data_groups": groups,
+            "phase_centre_rad": list(frame.phase_centre)}
+
+
+def _group(column: str) -> dict[str, str]:
+    return {"correlated_data": column, "weight": "WEIGHT", "flag": "FLAG", "uvw": "UVW"}
+
+
+def _time_attributes(integration_time: float) -> dict[str, object]:
+    return {"type": "time", "units": "s", "scale": "utc", "format": "unix",
+            "integration_time": {"attrs": {"type": "quantity", "units": "s"},
+                                 "data": integration_time, "dims": []}}
+
+
+def _frequency_attributes(frame: Frame) -> dict[str, object]:
+    return {"type": "spectral_coord", "units": "Hz", "observer": "TOPO",
+            "channel_width": {"attrs": {"type": "quantity", "units": "Hz"},
+                              "data": frame.channel_width, "dims": []}}
+
+
+def antennas(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """antenna1, antenna2 (baseline,) and the names of the stations they number."""
+    names = [str(n) for n in dataset["antenna_name"].values]
+    number = {name: k for k, name in enumerate(names)}
+    first, second = (
+        np.array([number[str(n)] for n in dataset[f"baseline_antenna{k}_name"].values])
+        for k in (1, 2)
+    )
+    return first, second, tuple(names)
+
+
+def stokes_i(
+    dataset: xr.Dataset, column: str = "VISIBILITY"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stokes I of a column and its weights, both (time, baseline, chan).
+
+    I is the mean of the two parallel hands, each weighted alike, and a sample counts only where
+    neither is flagged; its weight is that of the mean, 4 / (1/w1 + 1/w2).
+
+    Returns
+    -------
+    vis complex64 and weight float32; where the weight is 0 so is the visibility.
+
+    Raises
+    ------
+    InputError: the dataset has no such column, or neither I nor two parallel hands.
+    """
+    if column not in dataset:
+        raise InputError(f"The visibilities have no column {column}.")
+    products = [str(p) for p in dataset["polarization"].values]
+    hands = ("I",) if "I" in products else next(
+        (pair for pair in PARALLEL_HANDS if set(pair) <= set(products)), None)
+    if hands is None:
+        raise InputError(f"Stokes I can't be made from correlations {', '.join(products)}.")
+    index = [products.index(h) for h in hands]
+    vis = dataset[column].values[..., index]
+    weight = np.where(dataset["FLAG"].values[..., index], 0.0, dataset["WEIGHT"].values[..., index])
+    good = np.all((weight > 0) & np.isfinite(vis), axis=-1)
+    with np.errstate(divide="ignore"):
+        combined = len(hands) ** 2 / np.sum(1.0 / weight, axis=-1)
+    mean = vis.mean(axis=-1)
+    return (np.where(good, mean, 0).astype(np.complex64),
+            np.where(good, combined, 0).astype(np.float32))

@@ -1,0 +1,33 @@
+"""A small observation that every test can afford, and the direct Fourier sum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from arl.conventions import C
+from arl.telescope import baseline_uvw, baselines, load_layout, within
+
+DEC = np.radians(-60.0)
+
+
+@pytest.fixture(scope="session")
+def layout():
+    return within(load_layout("LOWBD2"), 120.0)
+
+
+@pytest.fixture(scope="session")
+def uvw(layout):
+    return baseline_uvw(layout, DEC, np.radians([-45.0, 0.0, 45.0]))
+
+
+@pytest.fixture(scope="session")
+def pairs(layout):
+    return baselines(len(layout.names))
+
+
+def direct_sum(uvw, frequency, lmn, flux):
+    """The measurement equation, written out in float64."""
+    path = uvw @ (lmn - np.array([0.0, 0.0, 1.0])).T
+    phase = 2j * np.pi * path[..., None, :] * frequency[:, None] / C
+    return np.einsum("...ck,kc->...c", np.exp(phase), flux)
