@@ -76,7 +76,7 @@ def clean(
         bands.beam_size, len(residual), np.asarray(bands.edges, float),
         np.asarray(bands.weight, float),
     )
-    engine.perform(False, 0)
+    engine.perform(0)
     return CleanResult(work[2], int(engine.iteration_number))
 
 
