@@ -1,0 +1,204 @@
+"""What a single field can't tell: combinations, files, and the sky above the array.
+
+Each check yields the problems it finds; `check` runs them all. Nothing is computed that the run
+itself would compute, and the science is imported only where a layout must be looked at.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from arl.errors import InputError
+from ical.parameters import MinorLoop, Observation, Parameters
+from ical.problems import Problem, did_you_mean
+
+Problems = Iterator[Problem]
+
+
+def check(parameters: Parameters) -> list[Problem]:
+    """All problems in the combination of parameters."""
+    checks: tuple[Callable[[Parameters], Problems], ...] = (
+        _source, _simulation_only, _observation, _noise, _imaging, _spectral, _selfcal, _files)
+    return [problem for one in checks for problem in one(parameters)]
+
+
+def _source(p: Parameters) -> Problems:
+    if p.observation is not None and p.input.measurement_set is not None:
+        yield Problem("input.measurement_set", "is given and so is observation, but data are "
+                      "either read or simulated; remove one of the two.")
+    if p.observation is None and p.input.measurement_set is None:
+        yield Problem("observation", "is missing and so is input.measurement_set; give one of "
+                      "the two.")
+
+
+def _simulation_only(p: Parameters) -> Problems:
+    """Nothing that the user wrote may be ignored in silence."""
+    if p.input.measurement_set is None:
+        for name in sorted(p.input.model_fields_set - {"measurement_set"}):
+            yield Problem(f"input.{name}", "acts only on a Measurement Set; give "
+                          "input.measurement_set or remove it.", ("observation",))
+        return
+    for name in ("sky", "noise", "gains"):
+        if name in p.model_fields_set and getattr(p, name) is not None:
+            yield Problem(name, "acts only on a simulation, and a Measurement Set is given; "
+                          "remove it.", ("observation", "input"))
+
+
+def _axis(key: str, first: str, last: str, number: str, values: tuple[float, float, int],
+          unit: str) -> Problems:
+    """An axis must run forwards, and from one value to the same only with a single sample."""
+    start, end, n = values
+    needs = (f"{key}.{first}", f"{key}.{last}", f"{key}.{number}")
+    if end < start:
+        yield Problem(f"{key}.{last}", f"{end:g} {unit} comes before {first} {start:g} {unit}; "
+                      "exchange them.", needs)
+    elif end == start and n > 1:
+        yield Problem(f"{key}.{number}", f"{n} samples need an end after their start; make "
+                      f"{last} larger or {number} 1.", needs)
+    elif end > start and n == 1:
+        yield Problem(f"{key}.{number}", f"1 sample can't span {start:g} to {end:g} {unit}; make "
+                      f"{number} larger or {last} equal to {first}.", needs)
+
+
+def _observation(p: Parameters) -> Problems:
+    o = p.observation
+    if o is None:
+        return
+    f, t = o.frequency, o.time
+    yield from _axis("observation.frequency", "start", "end", "channels",
+                     (f.start, f.end, f.channels), "Hz")
+    yield from _axis("observation.time", "start_hour_angle", "end_hour_angle", "samples",
+                     (t.start_hour_angle, t.end_hour_angle, t.samples), "degrees")
+    try:
+        datetime.date.fromisoformat(t.date)
+    except ValueError:
+        yield Problem("observation.time.date", f"{t.date} is not a day of the calendar; give "
+                      "yyyy-mm-dd.")
+    yield from _array(o)
+
+
+def _array(o: Observation) -> Problems:
+    """Enough stations, and the field above them at least once."""
+    from arl.telescope import elevation, load_layout, within
+
+    try:
+        layout = load_layout(o.layout)
+    except InputError as error:
+        yield Problem("observation.layout", str(error))
+        return
+    try:
+        within(layout, o.r_max)
+    except InputError as error:
+        yield Problem("observation.r_max", str(error), ("observation.layout",))
+    hour_angle = np.linspace(o.time.start_hour_angle, o.time.end_hour_angle, o.time.samples)
+    highest = np.degrees(
+        elevation(layout, np.radians(o.phase_centre.dec), np.radians(hour_angle)).max())
+    if highest <= o.elevation_limit:
+        limit = (f"the limit of {o.elevation_limit:g}°" if o.elevation_limit else "the horizon")
+        yield Problem(
+            "observation.phase_centre",
+            f"the field at declination {o.phase_centre.dec:g}° gets no higher than {highest:.1f}°, "
+            f"below {limit}, during the observation; choose another declination or other hour "
+            f"angles.", ("observation.layout", "observation.time", "observation.elevation_limit"))
+
+
+def _noise(p: Parameters) -> Problems:
+    if p.noise.sefd is not None and p.noise.sigma is not None:
+        yield Problem("noise", "sefd and sigma are both given; remove one of the two.")
+
+
+def _imaging(p: Parameters) -> Problems:
+    i = p.imaging
+    if i.uv_range.min_m and i.uv_range.max_m and i.uv_range.min_m >= i.uv_range.max_m:
+        yield Problem("imaging.uv_range", f"min_m {i.uv_range.min_m:g} is not below max_m "
+                      f"{i.uv_range.max_m:g}, so no baseline is left; widen the range.")
+    if i.weighting != "briggs" and i.robust != 0:
+        yield Problem("imaging.robust", f"acts only with weighting briggs, not {i.weighting}; "
+                      "change one of the two.", ("imaging.weighting",))
+    if i.weighting == "natural" and i.joint_density:
+        yield Problem("imaging.joint_density", "acts only with weighting uniform or briggs; "
+                      "change one of the two.", ("imaging.weighting",))
+    if i.npixel and i.cell_rad and i.npixel * i.cell_rad >= np.sqrt(2):
+        yield Problem(
+            "imaging.cell_rad", f"{i.npixel} pixels of {i.cell_rad:g} rad reach beyond the "
+            f"horizon; make the cell smaller than {np.sqrt(2) / i.npixel:.3g} rad or npixel "
+            f"smaller.", ("imaging.npixel",))
+    yield from _minor_loop("imaging.clean", i.clean, i.npixel)
+    if p.selfcal.clean is not None:
+        yield from _minor_loop("selfcal.clean", p.selfcal_clean, i.npixel)
+
+
+def _minor_loop(key: str, loop: MinorLoop, npixel: int | None) -> Problems:
+    for scale in loop.scales:
+        if scale < 0:
+            yield Problem(f"{key}.scales", f"{scale:g} is negative; give sizes in pixels, 0 for "
+                          "points.")
+        elif npixel and scale > npixel / 4:
+            yield Problem(f"{key}.scales", f"{scale:g} pixels are too many for an image of "
+                          f"{npixel}; stay below {npixel // 4}.", ("imaging.npixel",))
+    if len(set(loop.scales)) < len(loop.scales):
+        yield Problem(f"{key}.scales", "a scale stands twice; remove one.")
+    if loop.auto_mask is not None and loop.auto_mask < loop.auto_threshold:
+        yield Problem(f"{key}.auto_mask", f"{loop.auto_mask:g} is below auto_threshold "
+                      f"{loop.auto_threshold:g}, so the mask would never end; make it larger.",
+                      (f"{key}.auto_threshold",))
+
+
+def _spectral(p: Parameters) -> Problems:
+    """Channels bound the bands, and bands the spectral terms."""
+    bands, channels = p.imaging.bands, p.observation and p.observation.frequency.channels
+    on = ("observation.frequency.channels", "imaging.bands")
+    if bands and channels and bands > channels:
+        yield Problem("imaging.bands", f"{bands} bands can't be made of {channels} channels; give "
+                      f"at most {channels}.", on)
+    most = min([n for n in (bands, channels) if n], default=None)
+    loops = [("imaging.clean", p.imaging.clean)]
+    if p.selfcal.clean is not None and "spectral_terms" in p.selfcal.clean.model_fields_set:
+        loops.append(("selfcal.clean", p.selfcal_clean))
+    for key, loop in loops:
+        if most and loop.spectral_terms and loop.spectral_terms > most:
+            yield Problem(f"{key}.spectral_terms", f"{loop.spectral_terms} terms can't be fitted "
+                          f"to {most} bands; give at most {most}.", on)
+
+
+def _selfcal(p: Parameters) -> Problems:
+    s = p.selfcal
+    if len(set(s.terms)) < len(s.terms):
+        yield Problem("selfcal.terms", f"{s.terms} names a term twice; name each once.")
+    for term in dict.fromkeys(s.terms):
+        first = getattr(s.first_cycle, term)
+        if s.enabled and first > s.cycles:
+            yield Problem(f"selfcal.first_cycle.{term}", f"term {term} would begin at cycle "
+                          f"{first}, after the last one ({s.cycles}); begin earlier, raise "
+                          f"selfcal.cycles, or take {term} out of selfcal.terms.",
+                          ("selfcal.terms", "selfcal.cycles"))
+
+
+def _files(p: Parameters) -> Problems:
+    from arl.sky import CATALOGUES
+
+    if p.input.measurement_set is not None:
+        path = Path(p.input.measurement_set)
+        if not path.exists():
+            yield Problem("input.measurement_set", f"there is no {path}; give the path of a "
+                          "Measurement Set.")
+        elif not (path / "table.dat").is_file():
+            yield Problem("input.measurement_set", f"{path} is not a Measurement Set (a folder "
+                          "with a table.dat); give the path of one.")
+    if p.selfcal.start_model is not None and not Path(p.selfcal.start_model).is_file():
+        yield Problem("selfcal.start_model", f"there is no file {p.selfcal.start_model}; give the "
+                      "path of a CSV of components, or null for a blank sky.")
+    if p.simulated:
+        yield from _named("sky.catalogue", p.sky.catalogue, tuple(CATALOGUES))
+        yield from _named("sky.primary_beam", p.sky.primary_beam, ("airy", "none"))
+
+
+def _named(key: str, value: str, names: tuple[str, ...]) -> Problems:
+    if value not in names and not Path(value).is_file():
+        near = did_you_mean(value, names)
+        yield Problem(key, f"there is no {value}{near or ';'} give {', '.join(names)} or a file's "
+                      "path.")

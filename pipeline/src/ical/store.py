@@ -1,0 +1,340 @@
+"""What a run keeps on disk: its folder, the record of each stage, checkpoints, and the lock.
+
+A stage is done if its stage.json says so and carries the hash of the inputs of now; whatever is
+written is written to a temporary name first and then renamed, so no reader sees half of a file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import arl
+import ical
+from arl.errors import InputError
+from ical.parameters import Parameters
+
+if TYPE_CHECKING:
+    import numpy as np
+
+STAGES = ("model", "image", "selfcal", "report")
+#: The stages whose outcome a stage reads.
+UPSTREAM: dict[str, tuple[str, ...]] = {
+    "model": (), "image": ("model",), "selfcal": ("model",),
+    "report": ("model", "image", "selfcal"),
+}
+#: The parameters that a stage's outcome follows from, besides what its upstream stages read. The
+#: simulated sky is cut to the image and the partitions to its bands.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "model": ("seed", "observation", "sky", "noise", "gains", "input", "imaging.npixel",
+              "imaging.cell_rad", "imaging.guard_band", "imaging.size_rounding", "imaging.bands"),
+    "image": ("imaging",), "selfcal": ("imaging", "selfcal"), "report": ("selfcal.enabled",),
+}
+#: These parameters change nothing in the outcome.
+IDLE = ("name", "resources", "superseded")
+FILES = ("observation.layout", "sky.catalogue", "sky.primary_beam", "selfcal.start_model")
+RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+
+
+def new_run_id(name: str, now: datetime | None = None) -> str:
+    """`<name>-<UTC yyyymmddThhmmssZ>`."""
+    return f"{name}-{(now or datetime.now(UTC)).astimezone(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def canonical(data: Any) -> str:
+    """JSON with one spelling for equal data."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(data: Any) -> str:
+    """SHA-256 (hex) of the canonical JSON of data."""
+    return hashlib.sha256(canonical(data).encode()).hexdigest()
+
+
+def library_identity() -> str:
+    """Digest of the deployed library, or its version where it is not deployed by digest."""
+    return f"arl {os.environ.get('ARL_DIGEST') or arl.__version__}, ical {ical.__version__}"
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of `path` when the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON atomically (indented, NaN refused)."""
+    text = json.dumps(data, indent=2, allow_nan=False) + "\n"
+    with _replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> Any | None:
+    """The content of a JSON file, None where there is no file.
+
+    Raises
+    ------
+    InputError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is damaged ({error}): start a new run.") from error
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name atomically."""
+    import numpy as np
+
+    with _replacing(path) as temporary, open(temporary, "wb") as out:
+        np.savez(out, **arrays)  # type: ignore[arg-type]  # names are ours, none is allow_pickle
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of `write_npz`."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def run_hash(parameters: Parameters) -> str:
+    """Hash of all parameters that change a run's outcome."""
+    return digest({k: v for k, v in parameters.to_dict().items() if k not in IDLE})
+
+
+def _pick(data: Mapping[str, Any], key: str) -> Any:
+    value: Any = data
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _fingerprint(path: str) -> list[int] | None:
+    """Size and time of change of a file, so that a hash notices another content."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+class Store:
+    """The folder of one run.
+
+    Attributes
+    ----------
+    folder: `<results>/<run id>`.
+    data: folder of the partitions, the same path on every host (see `partition_path`).
+    """
+
+    def __init__(self, folder: Path, data: Path, parameters: Parameters) -> None:
+        self.folder, self.data = folder, data
+        self._parameters = parameters
+
+    @property
+    def run_id(self) -> str:
+        """The run's name: that of its folder."""
+        return self.folder.name
+
+    @classmethod
+    def create(
+        cls, parameters: Parameters, results: Path, data: Path | None = None,
+        run_id: str | None = None,
+    ) -> Store:
+        """Make the folder of a new run and write its parameters.
+
+        Raises
+        ------
+        InputError: the folder exists, can't be made, or its name is not a run's.
+        """
+        identity = _checked(run_id or new_run_id(parameters.name))
+        store = cls._at(parameters, results, data, identity)
+        try:
+            store.folder.mkdir(parents=True)
+        except FileExistsError:
+            raise InputError(
+                f"The run {identity} exists in {results}: add --resume to go on with it, or give "
+                f"another --name.") from None
+        except OSError as error:
+            raise InputError(f"{store.folder} can't be made: {error.strerror}.") from error
+        write_json(store.folder / "parameters.json", parameters.to_dict())
+        return store
+
+    @classmethod
+    def open(
+        cls, parameters: Parameters, results: Path, data: Path | None = None,
+        run_id: str | None = None,
+    ) -> Store:
+        """Open the run of an id, or the newest run of these parameters where none is given.
+
+        Raises
+        ------
+        InputError: there is none, or it was started with other parameters.
+        """
+        identity = _checked(run_id) if run_id else newest(parameters, results)
+        if identity is None:
+            raise InputError(
+                f"{results} has no run of {parameters.name} with these parameters: make one with "
+                f"`ical model` or `ical run`, or give its --name.")
+        store = cls._at(parameters, results, data, identity)
+        written = read_json(store.folder / "parameters.json")
+        if written is None:
+            raise InputError(f"There is no run {identity} in {results}: make it with `ical model` "
+                             f"or `ical run`.")
+        if _hash_of_written(written) != run_hash(parameters):
+            raise InputError(
+                f"The run {identity} was started with other parameters "
+                f"({', '.join(changed_keys(written, parameters.to_dict()))}): start a new run, or "
+                f"use {store.folder / 'parameters.json'}.")
+        return store
+
+    @classmethod
+    def _at(cls, parameters: Parameters, results: Path, data: Path | None, run_id: str) -> Store:
+        folder = results / run_id
+        return cls(folder, data / run_id if data else folder / "visibilities", parameters)
+
+    def partition_path(self, name: str) -> str:
+        """Where a partition's Zarr store is, on the host that owns it."""
+        return str(self.data / f"{name}.zarr")
+
+    def stage_folder(self, stage: str) -> Path:
+        """The folder of a stage's results, made when it is missing."""
+        folder = self.folder / stage
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def inputs_hash(self, stage: str) -> str:
+        """Hash of a stage's parameters, of the files they name, of its upstream and the library."""
+        data = self._parameters.to_dict()
+        sections = {key: _pick(data, key) for key in SECTIONS[stage]}
+        files = {key: _fingerprint(str(_pick(data, key))) for key in FILES
+                 if key.startswith(SECTIONS[stage]) and "/" in str(_pick(data, key))}
+        upstream = {name: self.inputs_hash(name) for name in UPSTREAM[stage]}
+        return digest({"stage": stage, "parameters": sections, "files": files,
+                       "upstream": upstream, "library": library_identity()})
+
+    def write_stage(self, stage: str, record: Mapping[str, Any]) -> None:
+        """Write stage.json: from now on the stage is done.
+
+        `record` has what the stage measured (wall_s, quality, ...); name, hash and status are
+        added here.
+        """
+        write_json(self.stage_folder(stage) / "stage.json",
+                   {"stage": stage, "inputs_hash": self.inputs_hash(stage), "status": "done",
+                    **record})
+
+    def read_stage(self, stage: str) -> dict[str, Any] | None:
+        """stage.json, None where the stage was never finished."""
+        return read_json(self.folder / stage / "stage.json")
+
+    def is_done(self, stage: str) -> bool:
+        """Whether the stage was finished with the inputs of now."""
+        record = self.read_stage(stage)
+        return (record is not None and record.get("status") == "done"
+                and record.get("inputs_hash") == self.inputs_hash(stage))
+
+    def write_checkpoint(
+        self, stage: str, number: int, state: Any, arrays: Mapping[str, np.ndarray]
+    ) -> None:
+        """Keep the state of a loop after its step `number`; the one before stays until then."""
+        folder = self.stage_folder(stage) / "checkpoint"
+        name = f"arrays_{number:04d}.npz"
+        write_npz(folder / name, arrays)
+        write_json(folder / "state.json",
+                   {"inputs_hash": self.inputs_hash(stage), "number": number, "arrays": name,
+                    "state": state})
+        for old in folder.glob("arrays_*.npz"):
+            if old.name != name:
+                old.unlink()
+
+    def read_checkpoint(self, stage: str) -> tuple[int, Any, dict[str, np.ndarray]] | None:
+        """(number, state, arrays) of the last checkpoint, None where none fits the inputs."""
+        folder = self.folder / stage / "checkpoint"
+        kept = read_json(folder / "state.json")
+        if kept is None or kept["inputs_hash"] != self.inputs_hash(stage):
+            return None
+        return kept["number"], kept["state"], read_npz(folder / kept["arrays"])
+
+    def clear_checkpoint(self, stage: str) -> None:
+        """Forget the checkpoint of a stage that is done."""
+        folder = self.folder / stage / "checkpoint"
+        (folder / "state.json").unlink(missing_ok=True)
+        for old in folder.glob("arrays_*.npz"):
+            old.unlink()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process; the kernel lets go when the process ends, however.
+
+        Raises
+        ------
+        InputError: another process holds it.
+        """
+        with open(self.folder / ".lock", "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise InputError(
+                    f"The run {self.run_id} is being worked on by {file.read().strip()}: wait for "
+                    f"it to end, or stop it.") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
+
+
+def _checked(run_id: str) -> str:
+    if not RUN_ID.match(run_id):
+        raise InputError(f"{run_id!r} can't name a run: use letters, digits, dot, dash and "
+                         f"underscore, beginning with a letter or digit.")
+    return run_id
+
+
+def _hash_of_written(written: Mapping[str, Any]) -> str:
+    return digest({k: v for k, v in written.items() if k not in IDLE})
+
+
+def newest(parameters: Parameters, results: Path) -> str | None:
+    """The id of the newest run in a folder that has these parameters."""
+    wanted = run_hash(parameters)
+    found = [
+        (path.stat().st_mtime_ns, path.parent.name)
+        for path in results.glob("*/parameters.json")
+        if _hash_of_written(read_json(path) or {}) == wanted
+    ]
+    return max(found)[1] if found else None
+
+
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys at which two nested dicts differ, in order."""
+    changed: list[str] = []
+    for key in sorted({*old, *new}):
+        if not prefix and key in IDLE:
+            continue
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            changed += changed_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            changed.append(prefix + key)
+    return changed
