@@ -45,17 +45,17 @@ def make_visibility(
     weight: np.ndarray,
     flag: np.ndarray,
     polarization: Sequence[str] = ("I",),
-    **columns: np.ndarray,
+    others: dict[str, np.ndarray] | None = None,
 ) -> xr.Dataset:
     """Put visibilities (time, baseline, chan, pol) and what describes them into one dataset.
 
-    `weight` and `flag` have the same shape; further `columns` (upper-case MSv4 names, such as
-    VISIBILITY_IDEAL) are other versions of the visibilities.
+    `weight` and `flag` have the same shape; `others` holds further versions of the
+    visibilities by column name (upper-case, such as VISIBILITY_IDEAL).
     """
-    arrays = {"VISIBILITY": vis, "WEIGHT": weight, "FLAG": flag, **columns}
+    others = others or {}
+    arrays = {"VISIBILITY": vis, "WEIGHT": weight, "FLAG": flag, **others}
     names = np.array(frame.antenna_names)
-    attributes = _attributes(frame, columns)
-    dataset = xr.Dataset(
+    return xr.Dataset(
         {name: (DIMS, value) for name, value in arrays.items()}
         | {"UVW": (("time", "baseline_id", "uvw_label"), frame.uvw,
                    {"type": "uvw", "frame": "ICRS", "units": "m"})},
@@ -69,12 +69,11 @@ def make_visibility(
             "baseline_antenna1_name": ("baseline_id", names[frame.antenna1]),
             "baseline_antenna2_name": ("baseline_id", names[frame.antenna2]),
         },
-        attrs=attributes,
+        attrs=_attributes(frame, tuple(others)),
     )
-    return dataset
 
 
-def _attributes(frame: Frame, columns: dict[str, np.ndarray]) -> dict[str, object]:
+def _attributes(frame: Frame, columns: tuple[str, ...]) -> dict[str, object]:
     groups = {"base": _group("VISIBILITY")}
     groups |= {c.removeprefix("VISIBILITY_").lower(): _group(c) for c in columns}
     return {"schema_version": "4.0.0", "type": "visibility", "data_groups": groups,

@@ -1,0 +1,196 @@
+"""The Dask cluster of a run: the Swarm's when an address is given, else one on this machine.
+
+Data stay on the host that owns them. Every worker carries the Dask resource `data@<host>`, and a
+partition's tasks ask for it: unlike a worker's address, which dies with the worker, the resource
+is there again as soon as any worker of that host is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+from distributed import Client, Future, LocalCluster
+
+from arl.errors import InputError
+from ical.metrics import host_name
+
+CONNECT_TIMEOUT_S = 60
+#: Tasks are pure, so a task that failed with its worker is simply run again.
+RETRIES = 2
+#: One task takes one unit; a worker has enough of them that only its threads limit it.
+RESOURCE_UNITS = 1000
+#: Library threads of ducc0, numba, BLAS and radler in a worker of a local cluster.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                    "NUMBA_NUM_THREADS")
+
+
+def data_resource(host: str) -> str:
+    """The name of the Dask resource that the workers on a host carry."""
+    return f"data@{host}"
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """One worker: its Dask address, the host it runs on and its number of library threads."""
+
+    address: str
+    host: str
+    threads: int
+
+
+def library_threads() -> int:
+    """How many threads one task of this process may use, for every library alike."""
+    return int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def _describe() -> tuple[str, int]:
+    return host_name(), library_threads()
+
+
+class Cluster:
+    """A connected cluster: who its workers are and how to place tasks on them."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers of this moment in a fixed order."""
+        described = self.client.run(_describe)
+        return sorted((WorkerInfo(a, h, t) for a, (h, t) in described.items()),
+                      key=lambda w: (w.host, w.address))
+
+    def hosts(self) -> list[str]:
+        """The names of the hosts that have workers, sorted."""
+        return sorted({w.host for w in self.workers()})
+
+    def check_hosts(self, needed: set[str]) -> None:
+        """Raise InputError when a host that owns partitions has no worker here."""
+        missing = sorted(needed - set(self.hosts()))
+        if missing:
+            raise InputError(
+                f"Partitions of this run are on {', '.join(missing)}, where this cluster has no "
+                f"workers: run it where its data are, or start a new run."
+            )
+
+    def submit(self, host: str, function: Callable[..., Any], *arguments: Any) -> Future:
+        """Run one task on the host that owns its data."""
+        return self.client.submit(
+            function, *arguments, resources={data_resource(host): 1}, retries=RETRIES
+        )
+
+    def submit_anywhere(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        """Run one task that needs no host's data."""
+        return self.client.submit(function, *arguments, retries=RETRIES)
+
+
+@contextmanager
+def connect(
+    scheduler: str | None, *, workers: int, threads: int, memory_limit: str | None
+) -> Iterator[Cluster]:
+    """Connect to the scheduler at an address, or start a local cluster when there is none.
+
+    Raises
+    ------
+    InputError: nobody answers at the address, or no worker comes within a minute.
+    """
+    if scheduler:
+        with _connect_remote(scheduler) as client:
+            yield Cluster(client)
+        return
+    with _start_local(workers, threads, memory_limit) as local, Client(local) as client:
+        yield Cluster(client)
+
+
+def _connect_remote(address: str) -> Client:
+    try:
+        client = Client(address, timeout=CONNECT_TIMEOUT_S)
+    except OSError as error:
+        raise InputError(
+            f"No Dask scheduler answers at {address}: is the cluster up (status.yml shows it)?"
+        ) from error
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
+    except TimeoutError as error:
+        client.close()
+        raise InputError(
+            f"The Dask scheduler at {address} has no workers: status.yml shows their state."
+        ) from error
+    return client
+
+
+def _start_local(workers: int, threads: int, memory_limit: str | None) -> LocalCluster:
+    environment = {name: str(threads) for name in THREAD_VARIABLES}
+    os.environ.update(environment)
+    dask.config.set({"distributed.nanny.pre-spawn-environ": environment})
+    return LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
+        memory_limit=memory_limit or "auto", resources={data_resource(host_name()): RESOURCE_UNITS},
+        silence_logs="ERROR",
+    )
+
+
+def _census(warm_up: bool) -> dict[str, Any]:
+    """What one worker is: asked by the third readiness gate."""
+    import distributed
+
+    import arl
+
+    if warm_up:
+        from ical.warmup import warm_up as compile_kernels
+
+        compile_kernels()
+    return {"host": host_name(), "threads": library_threads(), "python": sys.version.split()[0],
+            "arl_file": arl.__file__, "arl_digest": os.environ.get("ARL_DIGEST", ""),
+            "distributed": distributed.__version__,
+            "memory_limit": int(distributed.get_worker().memory_manager.memory_limit or 0)}
+
+
+def probe(scheduler: str, expect_workers: int, arl_digest: str) -> list[dict[str, Any]]:
+    """Prove the cluster: a task on every worker, equal versions, the same library everywhere.
+
+    Returns one entry per worker (host, threads, memory limit, versions), sorted by host.
+
+    Raises
+    ------
+    InputError: too few workers, differing versions, or a library that is not the expected one.
+    """
+    with connect(scheduler, workers=0, threads=1, memory_limit=None) as cluster:
+        client = cluster.client
+        _wait_for_workers(client, expect_workers)
+        _check_versions(client)
+        found = client.run(_census, True)
+    entries = [{"worker": a, **entry} for a, entry in found.items()]
+    for entry in entries:
+        if not entry["arl_file"].startswith("/opt/arl/") or entry["arl_digest"] != arl_digest:
+            raise InputError(
+                f"The worker on {entry['host']} imports arl from {entry['arl_file']} with digest "
+                f"{entry['arl_digest'] or 'unknown'}, not {arl_digest}: run site.yml --tags "
+                f"arl,dask again."
+            )
+    return sorted(entries, key=lambda e: (e["host"], e["worker"]))
+
+
+def _wait_for_workers(client: Client, expected: int) -> None:
+    try:
+        client.wait_for_workers(expected, timeout=CONNECT_TIMEOUT_S)
+    except TimeoutError as error:
+        present = len(client.scheduler_info(n_workers=-1)["workers"])
+        raise InputError(
+            f"{present} of {expected} Dask workers are connected after {CONNECT_TIMEOUT_S} s: "
+            f"status.yml -e follow=NAME shows the log of one that is missing."
+        ) from error
+
+
+def _check_versions(client: Client) -> None:
+    try:
+        client.get_versions(check=True)
+    except ValueError as error:
+        raise InputError(
+            f"Scheduler, workers and pipeline do not run the same versions: {error}"
+        ) from error

@@ -1,0 +1,147 @@
+"""The driver's side of imaging: what is asked of the workers for all partitions, band by band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from distributed import Future
+
+from arl import deconvolution
+from arl.calibration import chain
+from arl.restoration import Beam, fit_beam
+from ical import tasks
+from ical.cluster import Cluster
+from ical.partitions import Partition, Plan
+
+
+@dataclass(frozen=True)
+class BandImages:
+    """Images of all bands, shape (band, l, m), and the sum of weights of each band."""
+
+    image: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def rms(self) -> float:
+        """The rms of the combined image, Jy."""
+        return float(np.sqrt(np.mean(np.square(combine(self.image, self.weight)))))
+
+
+class Imager:
+    """Images of one data column of one run.
+
+    Parameters
+    ----------
+    cluster, plan: where the partitions are.
+    sources: partition name to its store and column.
+    grid: how visibilities become images.
+    joint_density: one density grid for all bands (True) or one per band.
+    """
+
+    def __init__(
+        self, cluster: Cluster, plan: Plan, sources: dict[str, tasks.Source], grid: tasks.Grid,
+        joint_density: bool,
+    ) -> None:
+        self.cluster, self.plan, self.sources, self.grid = cluster, plan, sources, grid
+        self._density = self._make_density(joint_density)
+
+    def _make_density(self, joint: bool) -> list[Future | None]:
+        bands = range(len(self.plan.bands))
+        if self.grid.scheme == "natural":
+            return [None for _ in bands]
+        grids = {p.name: self._submit(p, tasks.density, self.grid) for p in self.plan.partitions}
+        groups = [[p for p in self.plan.partitions if joint or p.band == b] for b in bands]
+        return [self.cluster.submit_anywhere(tasks.sum_grids, [grids[p.name] for p in group])
+                for group in groups]
+
+    def _submit(self, partition: Partition, function, *arguments) -> Future:
+        return self.cluster.submit(
+            partition.host, function, self.sources[partition.name], *arguments
+        )
+
+    def density_of(self, partition: Partition) -> Future | None:
+        """The density grid that weights a partition."""
+        return self._density[partition.band]
+
+    def embed(self, model: np.ndarray) -> list[np.ndarray]:
+        """The model band by band as float32, the form in which tasks take it."""
+        return [np.ascontiguousarray(band, np.float32) for band in model]
+
+    def submit_pass(
+        self, partition: Partition, function, *arguments
+    ) -> Future:
+        """One task of a partition that needs the grid and the density."""
+        return self._submit(
+            partition, function, self.grid, self.density_of(partition), *arguments
+        )
+
+    def collect(self, parts: dict[str, Future]) -> BandImages:
+        """Sum the partitions' shares of an image in the order of the plan."""
+        sums = [
+            self.cluster.submit_anywhere(
+                tasks.sum_images, [parts[p.name] for p in self.plan.of_band(band)])
+            for band in range(len(self.plan.bands))
+        ]
+        images = self.cluster.client.gather(sums)
+        return BandImages(np.stack([i.image for i in images]),
+                          np.array([i.weight for i in images]))
+
+    def gather_solutions(self, passes: dict[str, Future]) -> dict:
+        """The local solutions of every partition's pass, by partition and term."""
+        small = {n: self.cluster.submit_anywhere(tasks.solutions_of, f) for n, f in passes.items()}
+        return dict(self.cluster.client.gather(small))
+
+    def images_of(self, passes: dict[str, Future]) -> dict[str, Future]:
+        """The residual images of every partition's pass."""
+        return {n: self.cluster.submit_anywhere(tasks.image_of, f) for n, f in passes.items()}
+
+    def merged_matrices(self, passes: dict[str, Future]) -> chain.CellMatrices:
+        """The summed matrices of the terms that span partitions."""
+        ordered = [passes[p.name] for p in self.plan.partitions]
+        return self.cluster.submit_anywhere(tasks.merge_matrices, ordered).result()
+
+    def dirty_and_psf(self) -> tuple[BandImages, BandImages]:
+        """Dirty images and point spread functions of the data as they are."""
+        both = {p.name: self.submit_pass(p, tasks.dirty_and_psf) for p in self.plan.partitions}
+        pick = self.cluster.submit_anywhere
+        dirty = {n: pick(tasks.first, f) for n, f in both.items()}
+        psf = {n: pick(tasks.second, f) for n, f in both.items()}
+        return self.collect(dirty), self.collect(psf)
+
+    def residual(
+        self, model: np.ndarray, gains: dict[str, Sequence[np.ndarray]]
+    ) -> BandImages:
+        """Images of corrected minus model visibilities; gains by partition name."""
+        bands = self.embed(model)
+        return self.collect({
+            p.name: self.submit_pass(p, tasks.residual, bands[p.band], gains.get(p.name, ()))
+            for p in self.plan.partitions
+        })
+
+    def corrected_psf(self, gains: dict[str, Sequence[np.ndarray]]) -> BandImages:
+        """Point spread functions with the weights of corrected data."""
+        return self.collect({
+            p.name: self.submit_pass(p, tasks.corrected_psf, gains.get(p.name, ()))
+            for p in self.plan.partitions
+        })
+
+    def clean(
+        self, residual: BandImages, psf: BandImages, model: np.ndarray, edges: np.ndarray,
+        beam: Beam, options: deconvolution.CleanOptions,
+    ) -> deconvolution.CleanResult:
+        """One minor loop over all bands (their edges in Hz, shape (band, 2)) on one worker."""
+        bands = deconvolution.Bands(edges, psf.weight, beam.major, self.grid.cell)
+        return self.cluster.submit_anywhere(
+            tasks.clean, residual.image, psf.image, model, bands, options).result()
+
+
+def combine(images: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The weighted mean over bands, shape (l, m)."""
+    return np.tensordot(weight / weight.sum(), images, axes=1)
+
+
+def fit_beams(psf: BandImages, cell: float) -> list[Beam]:
+    """The restoring beam of every band."""
+    return [fit_beam(band, cell) for band in psf.image]

@@ -1,0 +1,90 @@
+"""The plan of partitions: which sub-band and which time block is one task's data.
+
+The plan is a pure function of the observation's shape and the imaging bands, never of how many
+workers there are, so that one worker and many make the same images. It is stored with the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+import numpy as np
+
+#: A partition holds at most this many visibilities, so that a task fits in a small worker: read,
+#: weighted, predicted and corrected they take about 60 bytes each, 120 MB in all.
+MAX_PARTITION_VISIBILITIES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One (sub-band, time block) of the observation and the host that owns its data."""
+
+    name: str
+    band: int
+    channels: tuple[int, int]
+    times: tuple[int, int]
+    host: str
+
+    @property
+    def channel_index(self) -> np.ndarray:
+        """Global channel numbers, shape (chan,)."""
+        return np.arange(*self.channels)
+
+    @property
+    def time_index(self) -> np.ndarray:
+        """Global time numbers, shape (time,)."""
+        return np.arange(*self.times)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All partitions of a run; bands are contiguous runs of channels."""
+
+    bands: tuple[tuple[int, int], ...]
+    partitions: tuple[Partition, ...]
+
+    def of_band(self, band: int) -> list[Partition]:
+        """The partitions of one band in time order: the fixed order of every sum."""
+        return [p for p in self.partitions if p.band == band]
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON-ready form; `from_dict` is its inverse."""
+        return {"bands": [list(b) for b in self.bands],
+                "partitions": [asdict(p) for p in self.partitions]}
+
+    @classmethod
+    def from_dict(cls, data: dict) -> Plan:
+        """Read back what `to_dict` wrote."""
+        partitions = tuple(
+            Partition(p["name"], p["band"], tuple(p["channels"]), tuple(p["times"]), p["host"])
+            for p in data["partitions"]
+        )
+        return cls(tuple(tuple(b) for b in data["bands"]), partitions)
+
+
+def split(n: int, parts: int) -> list[tuple[int, int]]:
+    """Cut range(n) into `parts` contiguous, nearly equal (start, stop) pieces."""
+    edges = np.linspace(0, n, parts + 1).round().astype(int)
+    return [(int(a), int(b)) for a, b in pairwise(edges)]
+
+
+def make_plan(
+    n_time: int, n_baseline: int, n_channel: int, n_band: int, hosts: Sequence[str]
+) -> Plan:
+    """Cut an observation into partitions and deal them to the hosts in turn.
+
+    A band is split in time, never in frequency, until a partition holds at most
+    `MAX_PARTITION_VISIBILITIES` (or a single time).
+    """
+    bands = split(n_channel, n_band)
+    widest = max(stop - start for start, stop in bands)
+    blocks = min(n_time, -(-n_time * n_baseline * widest // MAX_PARTITION_VISIBILITIES))
+    pieces = [(b, t) for b in range(n_band) for t in range(blocks)]
+    times = split(n_time, blocks)
+    partitions = tuple(
+        Partition(f"band{b:03d}_time{t:04d}", b, bands[b], times[t], hosts[k % len(hosts)])
+        for k, (b, t) in enumerate(pieces)
+    )
+    return Plan(tuple(bands), partitions)

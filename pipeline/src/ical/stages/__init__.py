@@ -1,0 +1,1 @@
+"""The stages of a run, each readable as the description of what it does."""

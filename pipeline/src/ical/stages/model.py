@@ -1,0 +1,193 @@
+"""Model: telescope and sky to the visibilities of every partition, where they are to stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from arl import beam, gridding, simulation, sky, telescope, visibility
+from arl.errors import InputError
+from ical.cluster import Cluster
+from ical.parameters import Observation, Parameters
+from ical.partitions import Partition, Plan, make_plan
+
+#: Channels are imaged apart up to this many bands; more would cost a gridder call each.
+MAX_BANDS = 8
+LONGEST_INTEGRATION_S = 10.0
+LONE_CHANNEL_WIDTH_HZ = 1e6
+IDEAL = "VISIBILITY_IDEAL"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a simulated observation is, worked out from its parameters.
+
+    Attributes
+    ----------
+    hour_angle: rad (time,). time: UTC s (time,). frequency: Hz (chan,).
+    npixel, cell: of the images (pixels, rad).
+    lmn, flux: components (n, 3) and their apparent flux in Jy (n, chan).
+    sigma: noise of one component of a visibility, Jy; 0 is none.
+    """
+
+    layout: telescope.Layout
+    hour_angle: np.ndarray
+    time: np.ndarray
+    integration_time: float
+    frequency: np.ndarray
+    channel_width: float
+    phase_centre: tuple[float, float]
+    npixel: int
+    cell: float
+    lmn: np.ndarray
+    flux: np.ndarray
+    sigma: float
+
+
+def plan_run(parameters: Parameters, setup: Setup, hosts: list[str]) -> Plan:
+    """The partitions of the run: a function of its parameters, dealt to the hosts in turn."""
+    n_channel = setup.frequency.size
+    n_band = min(parameters.imaging.bands or MAX_BANDS, n_channel)
+    n_baseline = telescope.baselines(len(setup.layout.names))[0].size
+    return make_plan(setup.time.size, n_baseline, n_channel, n_band, hosts)
+
+
+def set_up(parameters: Parameters) -> Setup:
+    """Work out the observation.
+
+    Raises
+    ------
+    InputError: too few stations, a field that never rises, or no component in it.
+    """
+    observation = parameters.observation
+    if observation is None:
+        raise InputError("A simulation needs the section observation.")
+    layout = telescope.within(telescope.load_layout(observation.layout), observation.r_max)
+    centre = (float(np.radians(observation.phase_centre.ra)),
+              float(np.radians(observation.phase_centre.dec)))
+    hour_angle = _visible_hour_angles(observation, layout, centre[1])
+    frequency, width = _frequency_axis(observation)
+    time, integration = _time_axis(observation, hour_angle)
+    npixel, cell = _image_size(parameters, observation, layout, centre[1], hour_angle, frequency)
+    lmn, flux = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
+    return Setup(layout, hour_angle, time, integration, frequency, width, centre, npixel, cell,
+                 lmn, flux, _noise_sigma(parameters, width, integration))
+
+
+def _visible_hour_angles(
+    observation: Observation, layout: telescope.Layout, dec: float
+) -> np.ndarray:
+    axis = observation.time
+    hour_angle = np.radians(
+        np.linspace(axis.start_hour_angle, axis.end_hour_angle, axis.samples))
+    up = telescope.elevation(layout, dec, hour_angle) > np.radians(observation.elevation_limit)
+    if not up.any():
+        raise InputError(
+            f"The field at declination {np.degrees(dec):g} never rises above "
+            f"{observation.elevation_limit:g} degrees in the hour angles asked for: change "
+            f"observation.phase_centre, time or elevation_limit.")
+    return hour_angle[up]
+
+
+def _frequency_axis(observation: Observation) -> tuple[np.ndarray, float]:
+    axis = observation.frequency
+    frequency = np.linspace(axis.start, axis.end, axis.channels)
+    spacing = frequency[1] - frequency[0] if axis.channels > 1 else LONE_CHANNEL_WIDTH_HZ
+    return frequency, float(axis.channel_width or spacing)
+
+
+def _time_axis(observation: Observation, hour_angle: np.ndarray) -> tuple[np.ndarray, float]:
+    """Times around a transit at noon UTC of the given date."""
+    noon = datetime.fromisoformat(f"{observation.time.date}T12:00:00").replace(tzinfo=UTC)
+    time = noon.timestamp() + simulation.sidereal_seconds(hour_angle)
+    spacing = float(np.diff(time).min()) if time.size > 1 else LONGEST_INTEGRATION_S
+    return time, observation.time.integration or min(spacing, LONGEST_INTEGRATION_S)
+
+
+def _image_size(
+    parameters: Parameters, observation: Observation, layout: telescope.Layout, dec: float,
+    hour_angle: np.ndarray, frequency: np.ndarray,
+) -> tuple[int, float]:
+    imaging = parameters.imaging
+    advice = gridding.advise(
+        telescope.baseline_uvw(layout, dec, hour_angle), frequency,
+        diameter=observation.station_diameter, guard_band=imaging.guard_band,
+        rounding=imaging.size_rounding)
+    return imaging.npixel or advice.npixel, imaging.cell_rad or advice.cell
+
+
+def _apparent_sky(
+    parameters: Parameters, observation: Observation, centre: tuple[float, float],
+    npixel: int, cell: float, frequency: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    choice = parameters.sky
+    components = sky.load_catalogue(choice.catalogue)
+    components = components.select(components.flux >= choice.flux_limit)
+    components = sky.in_field(components, *centre, npixel, cell)
+    if not len(components):
+        raise InputError(
+            f"No component of {choice.catalogue} above {choice.flux_limit:g} Jy lies in the field: "
+            f"lower sky.flux_limit or move observation.phase_centre.")
+    if choice.positions == "pixel":
+        components = sky.snap_to_pixels(components, *centre, cell)
+    lmn = sky.lmn_of(components, *centre)
+    power = beam.beam_power(choice.primary_beam, lmn[:, 0], lmn[:, 1], frequency,
+                            observation.station_diameter)
+    return lmn, sky.spectrum(components, frequency) * power
+
+
+def _noise_sigma(parameters: Parameters, width: float, integration: float) -> float:
+    noise = parameters.noise
+    if noise.sefd is not None:
+        return simulation.sigma_from_sefd(noise.sefd, width, integration)
+    return noise.sigma or 0.0
+
+
+def simulate_partition(
+    parameters: Parameters, setup: Setup, partition: Partition, path: str
+) -> int:
+    """Task: make one partition's visibilities and write them; returns their bytes.
+
+    VISIBILITY is what the array observes: gain errors, then noise. VISIBILITY_IDEAL has the same
+    noise and no gain errors.
+    """
+    from arl.io.zarr import write_dataset
+
+    first, second = telescope.baselines(len(setup.layout.names))
+    rows, columns = slice(*partition.times), slice(*partition.channels)
+    uvw = telescope.baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle[rows])
+    ideal = simulation.predict_components(
+        uvw, setup.frequency[columns], setup.lmn, setup.flux[:, columns])
+    observed = simulation.corrupt(ideal, true_gains(parameters, setup, partition), first, second)
+    if setup.sigma:
+        noise = simulation.thermal_noise(parameters.seed, partition.time_index,
+                                         partition.channel_index, first.size, setup.sigma)
+        ideal, observed = ideal + noise, observed + noise
+    frame = visibility.Frame(
+        setup.time[rows], setup.integration_time, setup.frequency[columns], setup.channel_width,
+        uvw, first, second, setup.layout.names, setup.phase_centre)
+    weight = np.full((*ideal.shape, 1), 1 / setup.sigma**2 if setup.sigma else 1.0, np.float32)
+    dataset = visibility.make_visibility(
+        frame, observed.astype(np.complex64)[..., None], weight, np.zeros(weight.shape, bool),
+        others={IDEAL: ideal.astype(np.complex64)[..., None]})
+    return write_dataset(dataset, path)
+
+
+def true_gains(parameters: Parameters, setup: Setup, partition: Partition) -> np.ndarray:
+    """The injected gains of a partition, (time, ant, chan); all 1 when there are no errors."""
+    errors = parameters.gains
+    return simulation.random_gains(
+        parameters.seed, partition.time_index, partition.channel_index, len(setup.layout.names),
+        errors.phase_error if errors else 0.0, errors.amplitude_error if errors else 0.0)
+
+
+def simulate(
+    cluster: Cluster, parameters: Parameters, setup: Setup, plan: Plan, paths: dict[str, str]
+) -> dict[str, int]:
+    """Make all partitions on the hosts that own them; returns the bytes of each."""
+    made = {p.name: cluster.submit(p.host, simulate_partition, parameters, setup, p, paths[p.name])
+            for p in plan.partitions}
+    sizes: dict[str, int] = cluster.client.gather(made)
+    return sizes

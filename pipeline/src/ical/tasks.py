@@ -1,0 +1,284 @@
+"""The tasks of the workers: each a pure function of one partition, or a sum over partitions.
+
+Dask may run any of them twice. Images that leave a partition are un-normalised weighted sums with
+their sum of weights; `sum_images` adds them in float64 and in the order of the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from arl import deconvolution, gridding, weighting
+from arl.calibration import apply, chain, conditioning, normal
+from arl.calibration.solver import Solution
+from ical.cluster import library_threads
+from ical.data import PartitionData, load
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a partition's visibilities are: the path of its Zarr store and the data column."""
+
+    path: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How visibilities become images: size (pixels), cell (rad), weights and accuracy.
+
+    `min_baseline` and `max_baseline` (m, None: no limit) select what is imaged, not what is
+    calibrated.
+    """
+
+    npixel: int
+    cell: float
+    epsilon: float
+    scheme: str
+    robust: float
+    min_baseline: float | None
+    max_baseline: float | None
+
+
+@dataclass(frozen=True)
+class PartialImage:
+    """One partition's share of an image [l, m]: weighted sum and sum of weights."""
+
+    image: np.ndarray
+    weight: float
+
+
+def _selected(data: PartitionData, weight: np.ndarray, grid: Grid) -> np.ndarray:
+    """Weights with the baselines outside the chosen range set to zero."""
+    if grid.min_baseline is None and grid.max_baseline is None:
+        return weight
+    length = np.hypot(data.uvw[..., 0], data.uvw[..., 1])
+    keep = (length >= (grid.min_baseline or 0.0)) & (length <= (grid.max_baseline or np.inf))
+    return weight * keep[..., None]
+
+
+def _imaging_weight(
+    data: PartitionData, weight: np.ndarray, grid: Grid, density: np.ndarray | None
+) -> np.ndarray:
+    selected = _selected(data, weight, grid)
+    if density is None:
+        return selected
+    return weighting.reweight(
+        data.uvw, data.frequency, selected, density, scheme=grid.scheme, robust=grid.robust,
+        cell=grid.cell,
+    )
+
+
+def _invert(data: PartitionData, vis: np.ndarray, weight: np.ndarray, grid: Grid) -> PartialImage:
+    image = gridding.invert(
+        data.uvw, data.frequency, vis, weight, npixel=grid.npixel, cell=grid.cell,
+        epsilon=grid.epsilon, threads=library_threads(),
+    )
+    return PartialImage(image, float(weight.sum(dtype=np.float64)))
+
+
+def _predict(data: PartitionData, model: np.ndarray, grid: Grid) -> np.ndarray:
+    if not model.any():
+        return np.zeros(data.vis.shape, np.complex64)
+    return gridding.predict(
+        data.uvw, data.frequency, model, cell=grid.cell, epsilon=grid.epsilon,
+        threads=library_threads(),
+    )
+
+
+def density(source: Source, grid: Grid) -> np.ndarray:
+    """The partition's share of the grid of weights that uniform and Briggs weighting need."""
+    data = load(source.path, source.column)
+    return weighting.uv_density(
+        data.uvw, data.frequency, _selected(data, data.weight, grid), npixel=grid.npixel,
+        cell=grid.cell,
+    )
+
+
+def dirty_and_psf(
+    source: Source, grid: Grid, density: np.ndarray | None
+) -> tuple[PartialImage, PartialImage]:
+    """The partition's dirty image and point spread function."""
+    data = load(source.path, source.column)
+    weight = _imaging_weight(data, data.weight, grid, density)
+    return _invert(data, data.vis, weight, grid), _psf(data, weight, grid)
+
+
+def _psf(data: PartitionData, weight: np.ndarray, grid: Grid) -> PartialImage:
+    image = gridding.psf(
+        data.uvw, data.frequency, weight, npixel=grid.npixel, cell=grid.cell,
+        epsilon=grid.epsilon, threads=library_threads(),
+    )
+    return PartialImage(image, float(weight.sum(dtype=np.float64)))
+
+
+def residual(
+    source: Source,
+    grid: Grid,
+    density: np.ndarray | None,
+    model: np.ndarray,
+    gains: Sequence[np.ndarray],
+) -> PartialImage:
+    """The partition's image of corrected minus model visibilities."""
+    data = load(source.path, source.column)
+    vis, weight = correct(data, gains)
+    weight = _imaging_weight(data, weight, grid, density)
+    return _invert(data, vis - _predict(data, model, grid), weight, grid)
+
+
+def corrected_psf(
+    source: Source, grid: Grid, density: np.ndarray | None, gains: Sequence[np.ndarray]
+) -> PartialImage:
+    """The point spread function of corrected data, whose weights the gains have changed."""
+    data = load(source.path, source.column)
+    _, weight = correct(data, gains)
+    return _psf(data, _imaging_weight(data, weight, grid, density), grid)
+
+
+def correct(
+    data: PartitionData, gains: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Visibilities divided by the product of all terms' gains, and their weights."""
+    if not gains:
+        return data.vis, data.weight
+    product = np.prod(gains, axis=0)
+    return apply.correct(data.vis, data.weight, product, data.antenna1, data.antenna2)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a partition's calibration needs besides its data.
+
+    Attributes
+    ----------
+    terms: all active terms in order, with the solution interval of each of the partition's times
+        and channels (global numbers).
+    local: how many of the leading terms have all their intervals inside one partition.
+    start: gains to start from by term, on the partition's intervals.
+    min_snr: solutions below it are flagged.
+    """
+
+    terms: tuple[chain.TermBlocks, ...]
+    local: int
+    start: dict[str, np.ndarray]
+    min_snr: float
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """One pass over a partition: solutions of its local terms and what is left to do.
+
+    `matrices` are those of the terms that span partitions, None when there are none; then
+    `image` is the residual with the new gains.
+    """
+
+    solutions: dict[str, chain.TermSolution]
+    matrices: chain.CellMatrices | None
+    image: PartialImage | None
+
+
+def calibrate(
+    source: Source, grid: Grid, density: np.ndarray | None, model: np.ndarray, work: Calibration
+) -> PassResult:
+    """Predict, solve the local terms and, when no other term is left, image the residual."""
+    data = load(source.path, source.column)
+    predicted = _predict(data, model, grid)
+    matrices = reduce_against(data, predicted, work.terms)
+    solved, matrices = solve_terms(matrices, work.terms[: work.local], work.start, work.min_snr)
+    if work.local < len(work.terms):
+        return PassResult(solved, chain.keep_terms(matrices, work.local), None)
+    gains = [chain.expand(solved[t.name], t) for t in work.terms]
+    vis, weight = correct(data, gains)
+    weight = _imaging_weight(data, weight, grid, density)
+    return PassResult(solved, None, _invert(data, vis - predicted, weight, grid))
+
+
+def solve_terms(
+    matrices: chain.CellMatrices,
+    terms: Sequence[chain.TermBlocks],
+    start: dict[str, np.ndarray],
+    min_snr: float,
+) -> tuple[dict[str, chain.TermSolution], chain.CellMatrices]:
+    """Solve terms in order and flag, reference and normalise each before the next."""
+
+    def finish(term: chain.TermBlocks, solution: Solution) -> np.ndarray:
+        return conditioning.condition(
+            solution, min_snr=min_snr, normalise=term.mode == "amplitude_phase"
+        )
+
+    return chain.solve_chain(matrices, terms, start, finish, chain.SolverOptions())
+
+
+def reduce_against(
+    data: PartitionData, predicted: np.ndarray, terms: Sequence[chain.TermBlocks]
+) -> chain.CellMatrices:
+    """Normal matrices of the data against predicted visibilities."""
+    times = chain.refine([t.time_block for t in terms])
+    channels = chain.refine([t.channel_block for t in terms])
+    a, b = normal.reduce(
+        data.vis, predicted, data.weight, data.antenna1, data.antenna2, len(data.antenna_names),
+        times.index, channels.index,
+    )
+    return chain.CellMatrices(a, b, times, channels)
+
+
+def first(pair: tuple[PartialImage, PartialImage]) -> PartialImage:
+    """The dirty image of `dirty_and_psf`."""
+    return pair[0]
+
+
+def second(pair: tuple[PartialImage, PartialImage]) -> PartialImage:
+    """The point spread function of `dirty_and_psf`."""
+    return pair[1]
+
+
+def solutions_of(result: PassResult) -> dict[str, chain.TermSolution]:
+    """The local solutions of a pass."""
+    return result.solutions
+
+
+def image_of(result: PassResult) -> PartialImage | None:
+    """The residual image of a pass whose terms are all local."""
+    return result.image
+
+
+def merge_matrices(results: Sequence[PassResult]) -> chain.CellMatrices:
+    """The summed matrices of the terms that span partitions, in the order of the plan."""
+    return chain.merge([r.matrices for r in results if r.matrices is not None])
+
+
+def sum_images(parts: Sequence[PartialImage]) -> PartialImage:
+    """Add the shares of one image in their order and divide by the sum of weights."""
+    total = np.zeros(parts[0].image.shape, np.float64)
+    for part in parts:
+        total += part.image
+    weight = sum(part.weight for part in parts)
+    if weight > 0:
+        total /= weight
+    return PartialImage(total.astype(np.float32), weight)
+
+
+def sum_grids(grids: Sequence[np.ndarray]) -> np.ndarray:
+    """Add density grids in their order."""
+    return np.sum(np.stack(grids), axis=0)
+
+
+def clean(
+    residual: np.ndarray, psf: np.ndarray, model: np.ndarray, bands: deconvolution.Bands,
+    options: deconvolution.CleanOptions,
+) -> deconvolution.CleanResult:
+    """One minor loop over all bands, with all of this worker's library threads."""
+    return deconvolution.clean(residual, psf, model, bands, options, threads=library_threads())
+
+
+def write_corrected(source: Source, gains: Sequence[np.ndarray]) -> int:
+    """Write the corrected visibilities beside the observed ones; returns the bytes written."""
+    from arl.io.zarr import write_corrected as write
+
+    data = load(source.path, source.column)
+    vis, _ = correct(data, gains)
+    write(source.path, vis)
+    return int(vis.nbytes)

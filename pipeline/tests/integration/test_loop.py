@@ -1,0 +1,133 @@
+"""Model, imaging and self-calibration of a small observation on a real local Dask cluster."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from arl.calibration import chain
+from ical.cluster import connect
+from ical.imager import Imager
+from ical.metrics import StageMeter
+from ical.parameters import Parameters
+from ical.stages import image, model, selfcal
+from ical.tasks import Source
+
+RUN = {
+    "seed": 11,
+    "observation": {
+        "r_max": 200.0, "phase_centre": {"ra": 30.0, "dec": -60.0},
+        "frequency": {"start": 95e6, "end": 105e6, "channels": 2},
+        "time": {"start_hour_angle": -30.0, "end_hour_angle": 30.0, "samples": 3},
+    },
+    "sky": {"flux_limit": 5.0, "positions": "pixel"},
+    "gains": {"phase_error": 1.0},
+    "imaging": {"npixel": 256, "clean": {"scales": [0], "major_cycles": 6}},
+    "selfcal": {"terms": "T", "cycles": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with connect(None, workers=2, threads=1, memory_limit=None) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def observed(cluster, tmp_path_factory):
+    """A simulated observation whose partitions lie in Zarr stores."""
+    parameters = Parameters.model_validate(RUN)
+    setup = model.set_up(parameters)
+    plan = model.plan_run(parameters, setup, cluster.hosts())
+    folder = tmp_path_factory.mktemp("data")
+    paths = {p.name: str(folder / f"{p.name}.zarr") for p in plan.partitions}
+    meter = StageMeter(cluster.client).start()
+    sizes = model.simulate(cluster, parameters, setup, plan, paths)
+    return parameters, setup, plan, paths, sizes, meter.stop()
+
+
+def imager_of(cluster, observed, column):
+    parameters, setup, plan, paths, *_ = observed
+    grid = image.grid_of(parameters, setup.npixel, setup.cell)
+    sources = {name: Source(path, column) for name, path in paths.items()}
+    edges = image.band_edges(plan, setup.frequency, setup.channel_width)
+    return Imager(cluster, plan, sources, grid, joint_density=False), edges
+
+
+def brightest(setup, images, band):
+    """Apparent fluxes and pixels of the two brightest components: true, model's 5 x 5 pixels."""
+    order = np.argsort(setup.flux[:, band])[::-1][:2]
+    pixel = np.rint(setup.lmn[order, :2] / setup.cell).astype(int) + setup.npixel // 2
+    found = [images[band, i - 2:i + 3, j - 2:j + 3].sum() for i, j in pixel]
+    return setup.flux[order, band], np.array(found)
+
+
+def test_the_tasks_ran_on_this_host_and_were_counted(observed):
+    _, setup, plan, _, sizes, cost = observed
+    (host,) = cost["tasks"]
+    assert cost["tasks"][host]["kinds"]["simulate_partition"] == len(plan.partitions) == 2
+    n = len(setup.layout.names)
+    rows = 3 * n * (n - 1) // 2
+    # two columns of complex64, a float32 weight and a flag a channel; uvw once a partition
+    assert sum(sizes.values()) >= 2 * rows * (2 * 8 + 4 + 1 + 3 * 8)
+    assert cost["cpu_s"] > 0
+    assert cost["peak_rss_mb"] > 100
+
+
+def test_continuum_imaging_of_ideal_data_finds_the_fluxes(cluster, observed):
+    parameters, setup, *_ = observed
+    imager, edges = imager_of(cluster, observed, model.IDEAL)
+    result = image.image(imager, parameters, edges)
+    true, found = brightest(setup, result.model, 0)
+    np.testing.assert_allclose(found, true, rtol=0.02)
+    assert result.rms[-1] < 0.05 * result.rms[0]
+
+
+def test_self_calibration_from_a_blank_start_recovers_gains_and_fluxes(cluster, observed):
+    parameters, setup, plan, *_ = observed
+    imager, edges = imager_of(cluster, observed, "VISIBILITY")
+    loop = selfcal.SelfCalibration(imager, parameters, setup.time, setup.frequency.size, edges)
+    result = loop.run()
+    assert result.outcome in ("CONVERGED", "MAX_CYCLES"), result.reason
+    assert result.residual.rms < 0.1 * result.history[0].rms
+    true, found = brightest(setup, result.model, 0)
+    np.testing.assert_allclose(found, true, rtol=0.03)
+    errors = []
+    for partition in plan.partitions:
+        (gain,) = loop.gains(result.solutions, "T")[partition.name]
+        injected = model.true_gains(parameters, setup, partition)
+        turned = gain * np.conj(injected)
+        turned = turned / np.exp(1j * np.angle(turned.mean(axis=1, keepdims=True)))
+        errors.append(np.angle(turned))
+    assert np.degrees(np.sqrt(np.mean(np.square(errors)))) < 5.0
+
+
+def test_noise_alone_fails_with_its_reason(cluster, observed, tmp_path):
+    quiet = RUN | {"sky": {"flux_limit": 5.0, "primary_beam": str(tmp_path / "blind.csv")},
+                   "noise": {"sigma": 1.0}}
+    (tmp_path / "blind.csv").write_text("# frequency_hz: 1e8\nangle_deg,power\n0,0\n90,0\n")
+    deep = {"auto_threshold": 6.0, "scales": [0], "algorithm": "generic"}
+    quiet["imaging"] = {"npixel": 256, "clean": deep}
+    parameters = Parameters.model_validate(quiet)
+    setup = model.set_up(parameters)
+    plan = model.plan_run(parameters, setup, cluster.hosts())
+    paths = {p.name: str(tmp_path / f"{p.name}.zarr") for p in plan.partitions}
+    model.simulate(cluster, parameters, setup, plan, paths)
+    imager, edges = imager_of(cluster, (parameters, setup, plan, paths), "VISIBILITY")
+    result = selfcal.SelfCalibration(
+        imager, parameters, setup.time, setup.frequency.size, edges).run()
+    assert result.outcome == "FAILED"
+    assert "nothing above the threshold" in result.reason
+
+
+def test_joint_terms_are_solved_from_the_summed_matrices(cluster, observed):
+    parameters, setup, plan, *_ = observed
+    one = parameters.model_copy(update={
+        "selfcal": parameters.selfcal.model_copy(update={"terms": "G", "global_solution": True})})
+    imager, edges = imager_of(cluster, observed, "VISIBILITY")
+    loop = selfcal.SelfCalibration(imager, one, setup.time, setup.frequency.size, edges)
+    solutions, _ = loop.calibrate(np.ones((2, 256, 256), np.float32) * 1e-3, "G", {})
+    first, second = (solutions[p.name]["G"] for p in plan.partitions)
+    assert isinstance(first, chain.TermSolution)
+    np.testing.assert_array_equal(first.gain, second.gain)
+    assert first.gain.shape[:2] == (1, 1)
