@@ -127,6 +127,12 @@ class Imager:
             for p in self.plan.partitions
         })
 
+    def write_corrected(self, gains: dict[str, Sequence[np.ndarray]]) -> None:
+        """Write the corrected visibilities of every partition beside the observed ones."""
+        self.cluster.client.gather([
+            self._submit(p, tasks.write_corrected, gains.get(p.name, ()))
+            for p in self.plan.partitions])
+
     def clean(
         self, residual: BandImages, psf: BandImages, model: np.ndarray, edges: np.ndarray,
         beam: Beam, options: deconvolution.CleanOptions,

@@ -234,8 +234,7 @@ def test_solution_intervals():
 def test_a_gain_table_marks_its_flags():
     gain = np.ones((2, 3, 1), complex)
     gain[0, 1] = np.nan
-    table = gain_table("T", np.arange(2.0), ("a", "b", "c"), np.array([1e8]), gain,
-                       np.full((2, 3, 1), 9.0))
+    table = gain_table("T", np.arange(2.0), ("a", "b", "c"), np.array([1e8]), gain)
     assert table["GAIN"].dims == ("time", "antenna_name", "frequency", "receptor")
     assert bool(table["FLAG"].sel(antenna_name="b", time=0.0).item())
     assert int(table["FLAG"].sum()) == 1

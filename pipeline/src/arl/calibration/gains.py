@@ -12,20 +12,18 @@ def gain_table(
     antenna_names: tuple[str, ...],
     frequency: np.ndarray,
     gain: np.ndarray,
-    snr: np.ndarray,
 ) -> xr.Dataset:
     """A gain table with dims (time, antenna_name, frequency, receptor).
 
     Parameters
     ----------
     time, frequency: centres of the solution intervals (UTC s; Hz).
-    gain: complex (time, antenna, frequency), NaN where flagged. snr: the same shape.
+    gain: complex (time, antenna, frequency), NaN where flagged.
     """
     dims = ("time", "antenna_name", "frequency", "receptor")
     flag = ~np.isfinite(gain)
     return xr.Dataset(
-        {"GAIN": (dims, np.where(flag, 1.0, gain)[..., None]), "FLAG": (dims, flag[..., None]),
-         "SNR": (dims, np.where(flag, 0.0, snr)[..., None])},
+        {"GAIN": (dims, np.where(flag, 1.0, gain)[..., None]), "FLAG": (dims, flag[..., None])},
         coords={"time": time, "antenna_name": list(antenna_names), "frequency": frequency,
                 "receptor": ["I"]},
         attrs={"type": f"extension:gains.{term}", "term": term,

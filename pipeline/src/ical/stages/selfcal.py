@@ -55,6 +55,7 @@ class SelfcalResult:
     model: np.ndarray
     residual: BandImages
     solutions: Solutions
+    terms: str
     outcome: str
     reason: str
     history: tuple[Cycle, ...]
@@ -148,7 +149,7 @@ class SelfCalibration:
         state, history = LoopState(first.model, dirty), []
         if not state.model.any():
             reason = "the image of the data holds nothing above the threshold to calibrate on"
-            return SelfcalResult(state.model, dirty, {}, "FAILED", reason, ())
+            return SelfcalResult(state.model, dirty, {}, "", "FAILED", reason, ())
         outcome, reason = "MAX_CYCLES", f"all {selfcal.cycles} cycles were used"
         for number in range(1, selfcal.cycles + 1):
             terms = self._active(number, state.dropped)
@@ -169,7 +170,8 @@ class SelfCalibration:
                                    self._edges, beam, self._options)
             state.model = cleaned.model
         final = imager.residual(state.model, self.gains(state.solutions, state.terms))
-        return SelfcalResult(state.model, final, state.solutions, outcome, reason, tuple(history))
+        return SelfcalResult(state.model, final, state.solutions, state.terms, outcome, reason,
+                             tuple(history))
 
     def _psf(self, psf: BandImages, solutions: Solutions, terms: str) -> BandImages:
         """The PSF of the corrected data; phases without flags leave the weights as they were."""

@@ -1,0 +1,74 @@
+"""The stages of a run, each on its own cluster, meeting only through the store."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import xarray as xr
+
+from arl.io.fits import read_image
+from arl.io.zarr import read_dataset
+from arl.visibility import stokes_i
+from ical.context import ClusterOptions, RunContext
+from ical.parameters import Parameters
+from ical.progress import JsonLines, Progress
+from ical.stages.run import run_image, run_model, run_selfcal
+from ical.store import Store
+
+RUN = {
+    "name": "small", "seed": 5,
+    "observation": {
+        "r_max": 200.0, "phase_centre": {"ra": 30.0, "dec": -60.0},
+        "frequency": {"start": 95e6, "end": 105e6, "channels": 2},
+        "time": {"start_hour_angle": -30.0, "end_hour_angle": 30.0, "samples": 3},
+    },
+    "sky": {"flux_limit": 5.0, "positions": "pixel"},
+    "gains": {"phase_error": 1.0, "amplitude_error": 0.05},
+    "imaging": {"npixel": 256, "clean": {"scales": [0]}},
+    "selfcal": {"terms": "TG", "cycles": 6},
+}
+
+
+def context_of(stage, results, stream):
+    parameters = Parameters.model_validate(RUN)
+    folder = results / "run-1"
+    store = (Store.open(parameters, results, run_id="run-1") if folder.exists()
+             else Store.create(parameters, results, run_id="run-1"))
+    return RunContext(parameters, store, Progress(stage, JsonLines(stream)),
+                      ClusterOptions(None, 2, 1, None), False)
+
+
+def test_three_stages_leave_images_gains_and_calibrated_visibilities(tmp_path):
+    stream = io.StringIO()
+    for stage, work in (("model", run_model), ("image", run_image), ("selfcal", run_selfcal)):
+        context = context_of(stage, tmp_path, stream)
+        work(context)
+        assert context.store.is_done(stage)
+    folder = context.store.folder
+    for stage in ("image", "selfcal"):
+        for kind in ("dirty", "psf", "model", "residual", "restored"):
+            for part in ("band00", "band01", "combined"):
+                image, header = read_image(folder / stage / f"{kind}_{part}.fits")
+                assert np.isfinite(image).all()
+                assert header["BUNIT"] == ("Jy/pixel" if kind == "model" else "Jy/beam")
+                assert ("BMAJ" in header) == (kind != "model")
+    restored, _ = read_image(folder / "image" / "restored_combined.fits")
+    calibrated, _ = read_image(folder / "selfcal" / "restored_combined.fits")
+    assert np.unravel_index(restored.argmax(), restored.shape) == np.unravel_index(
+        calibrated.argmax(), calibrated.shape)
+    np.testing.assert_allclose(calibrated.max(), restored.max(), rtol=0.03)
+    record = context.store.read_stage("selfcal")
+    assert record["outcome"]["state"] in ("CONVERGED", "MAX_CYCLES")
+    assert record["quality"]["residual_rms_jy"] < 0.02 * restored.max()
+    with xr.open_zarr(folder / "selfcal" / "gains_T.zarr") as table:
+        assert table["GAIN"].dims == ("time", "antenna_name", "frequency", "receptor")
+        np.testing.assert_allclose(np.abs(table["GAIN"].values), 1.0)
+        assert not table["FLAG"].values.any()
+    with read_dataset(context.store.partition_path("band000_time0000")) as dataset:
+        assert set(dataset.attrs["data_groups"]) == {"base", "ideal", "corrected"}
+        corrected = dataset["VISIBILITY_CORRECTED"].values[..., 0]
+        ideal, _ = stokes_i(dataset, "VISIBILITY_IDEAL")
+        observed, _ = stokes_i(dataset, "VISIBILITY")
+    error = np.linalg.norm(corrected - ideal) / np.linalg.norm(ideal)
+    assert error < 0.1 < np.linalg.norm(observed - ideal) / np.linalg.norm(ideal)
