@@ -12,6 +12,10 @@ docker ps --all --filter label=org.ical-swarm=1 --format '{{.ID}} {{.Names}}' |
     # a service's container is called SERVICE.SLOT.TASK: the task is needed to tell restarts apart
     short=$(echo "$name" | sed -E 's/^([^.]+\.[0-9]+\.[a-z0-9]{6})[a-z0-9]*$/\1/')
     docker logs --timestamps --since "$since" "$id" >"$folder/$run/logs/$short.log" 2>&1 || true
+    # a container that ended before this run has nothing to tell about it
+    if ! [ -s "$folder/$run/logs/$short.log" ] && [ "$(docker inspect --format "{{.State.Running}}" "$id")" = false ]; then
+      rm -f "$folder/$run/logs/$short.log"
+    fi
   done
 docker run --rm --network none --read-only --user 10001:10001 --label org.ical-swarm=1 \
   --mount type=volume,source=ical-results,target=/results,readonly "$image" \
