@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dask
-from distributed import Client, Future, LocalCluster
+from distributed import Client, Future, LocalCluster, Worker
 
 from arl.errors import InputError
 from ical.metrics import host_name
@@ -135,8 +135,8 @@ def _start_local(workers: int, threads: int, memory_limit: str | None) -> LocalC
     )
 
 
-def _census(warm_up: bool) -> dict[str, Any]:
-    """What one worker is: asked by the third readiness gate."""
+def _census(warm_up: bool, dask_worker: Worker) -> dict[str, Any]:
+    """What one worker is: asked by the third readiness gate; Dask fills in dask_worker."""
     import distributed
 
     import arl
@@ -148,7 +148,7 @@ def _census(warm_up: bool) -> dict[str, Any]:
     return {"host": host_name(), "threads": library_threads(), "python": sys.version.split()[0],
             "arl_file": arl.__file__, "arl_digest": os.environ.get("ARL_DIGEST", ""),
             "distributed": distributed.__version__,
-            "memory_limit": int(distributed.get_worker().memory_manager.memory_limit or 0)}
+            "memory_limit": int(dask_worker.memory_manager.memory_limit or 0)}
 
 
 def probe(scheduler: str, expect_workers: int, arl_digest: str) -> list[dict[str, Any]]:
