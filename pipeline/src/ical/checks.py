@@ -134,11 +134,8 @@ def _imaging(p: Parameters) -> Problems:
 
 def _minor_loop(key: str, loop: MinorLoop, npixel: int | None) -> Problems:
     for scale in loop.scales:
-        if scale < 0:
-            yield Problem(f"{key}.scales", f"{scale:g} is negative; give sizes in pixels, 0 for "
-                          "points.")
-        elif npixel and scale > npixel / 4:
-            yield Problem(f"{key}.scales", f"{scale:g} pixels are too many for an image of "
+        if npixel and scale > npixel / 4:
+            yield Problem(f"{key}.scales", f"{scale} pixels are too many for an image of "
                           f"{npixel}; stay below {npixel // 4}.", ("imaging.npixel",))
     if len(set(loop.scales)) < len(loop.scales):
         yield Problem(f"{key}.scales", "a scale stands twice; remove one.")
@@ -156,7 +153,7 @@ def _spectral(p: Parameters) -> Problems:
         yield Problem("imaging.bands", f"{bands} bands can't be made of {channels} channels; give "
                       f"at most {channels}.", on)
     most = min([n for n in (bands, channels) if n], default=None)
-    loops = [("imaging.clean", p.imaging.clean)]
+    loops: list[tuple[str, MinorLoop]] = [("imaging.clean", p.imaging.clean)]
     if p.selfcal.clean is not None and "spectral_terms" in p.selfcal.clean.model_fields_set:
         loops.append(("selfcal.clean", p.selfcal_clean))
     for key, loop in loops:

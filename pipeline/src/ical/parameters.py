@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Term = Literal["T", "G", "B"]
+Pixels = Annotated[int, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -73,7 +73,7 @@ class Observation(Section):
         0.0, ge=0, lt=90, description="no data below this elevation, degrees")
     station_diameter: float = Field(
         35.0, gt=0,
-        description="aperture of a station, m: sets the Airy beam and the field of view")
+        description="aperture of a station, m: sets the Airy beam and field of view")
 
 
 class Sky(Section):
@@ -132,8 +132,8 @@ class MinorLoop(Section):
 
     algorithm: Literal["multiscale", "generic"] = Field(
         "multiscale", description="multiscale, or generic (points only, cheaper)")
-    scales: Annotated[tuple[float, ...], Field(strict=False)] = Field(
-        (0.0, 3.0, 10.0), min_length=1, description="scale sizes, pixels; 0 is a point")
+    scales: Annotated[tuple[Pixels, ...], Field(strict=False)] = Field(
+        (0, 3, 10), min_length=1, description="scale sizes, pixels; 0 is a point")
     spectral_terms: int | None = Field(
         None, ge=1,
         description="terms of the polynomial in frequency that ties the bands together; "

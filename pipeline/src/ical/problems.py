@@ -104,10 +104,10 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
 
 def _describe_one(error: Any, model: type[BaseModel]) -> Problem:
     location, kind = error["loc"], error["type"]
-    key = ".".join(str(k) for k in location)
+    key = ".".join(k for k in location if isinstance(k, str))  # without places in a list
     if kind == "extra_forbidden":
-        return Problem(key, f"there is no such parameter{_suggest(location, model)}"
-                            f"{'' if _suggest(location, model) else '; remove it'}")
+        near = _suggest(location, model) or "; remove it."
+        return Problem(key, f"there is no such parameter{near}")
     field = find_field(model, location)
     meaning = (field.description if field else None) or "see docs"
     if kind == "missing":

@@ -75,16 +75,17 @@ class Terminal:
                               description=describe(event))
         elif kind == "stage_end":
             self._end(stage, event)
-        elif kind in ("warning", "error"):
-            self._console.print(f"{kind}: {event['message']}", markup=False, highlight=False)
+        elif kind == "warning":  # errors are said on stderr, for terminals and logs alike
+            self._console.print(f"warning: {event['message']}", markup=False, highlight=False)
         elif kind == "result":
             self._bars.stop()
             self._console.print(event["message"], markup=False, highlight=False)
 
     def _end(self, stage: str, event: Event) -> None:
         if stage in self._tasks:
-            done = {"completed": 1.0} if event["status"] == "done" else {}
-            self._bars.update(self._tasks[stage], description=event["status"], **done)
+            completed = None if event["status"] == "failed" else 1.0
+            self._bars.update(
+                self._tasks[stage], completed=completed, description=event["status"])
         self._bars.stop()
 
     def close(self) -> None:

@@ -194,7 +194,7 @@ def parse(path: Path) -> dict[str, Any]:
         if path.suffix == ".json":
             data = json.loads(text, object_pairs_hook=_unique)
         else:
-            data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+            data = yaml.load(text, Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read: {error}.") from error
     except json.JSONDecodeError as error:

@@ -6,7 +6,9 @@ their sum of weights; `sum_images` adds them in float64 and in the order of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -271,7 +273,24 @@ def clean(
     options: deconvolution.CleanOptions,
 ) -> deconvolution.CleanResult:
     """One minor loop over all bands, with all of this worker's library threads."""
-    return deconvolution.clean(residual, psf, model, bands, options, threads=library_threads())
+    with _no_chatter():
+        return deconvolution.clean(residual, psf, model, bands, options, threads=library_threads())
+
+
+@contextmanager
+def _no_chatter() -> Iterator[None]:
+    """Keep radler's own report off standard output, which belongs to the run's JSON lines.
+
+    It writes to the file descriptor; a worker does one task at a time and prints nothing else.
+    """
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def write_corrected(source: Source, gains: Sequence[np.ndarray]) -> int:

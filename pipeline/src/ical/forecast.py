@@ -1,0 +1,334 @@
+"""What a run will cost: memory, disk, tasks, partitions and time, before anything is done.
+
+A pure function of sizes. The constants below are the cost model; they are per thread of a
+present-day core and were taken from measurements of the kernels alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from ical.parameters import Parameters, Resources
+from ical.partitions import Plan
+
+# --- time, seconds of one thread -------------------------------------------------------------
+#: Gridding or degridding one visibility.
+GRID_VISIBILITY_S = 2.5e-7
+#: One w-plane of one gridder call, per pixel: a transform of the image padded to twice its area.
+GRID_PLANE_PIXEL_S = 1.5e-8
+#: Planes that any call has: the support of the kernel.
+LEAST_PLANES = 6
+#: One component at one visibility of the direct sum.
+COMPONENT_VISIBILITY_S = 6e-9
+#: One minor loop, per pixel, band and scale.
+CLEAN_PIXEL_S = 3e-7
+#: Reading, weighting and writing one visibility once.
+TOUCH_VISIBILITY_S = 4e-8
+#: Start of a stage: connection, imports, the plan.
+STAGE_START_S = 4.0
+#: Scheduling one task.
+TASK_S = 2e-3
+
+# --- memory, bytes ---------------------------------------------------------------------------
+#: A worker, and the driver with the scheduler, before they hold any data.
+WORKER_BASE, DRIVER_BASE = 330e6, 400e6
+#: A visibility while a task works on it: data, weights, model, corrected, and the gridder's index.
+VISIBILITY_BYTES = 60
+#: What a worker keeps of partitions that it has read (vis, weight; uvw comes on top).
+KEPT_VISIBILITY_BYTES = 12
+UVW_BYTES = 24
+#: A gridder call: padded complex grid and the image, per pixel.
+GRID_PIXEL_BYTES = 8 * 4 + 8
+#: Deconvolution, per pixel and band: images, scratch and convolved copies.
+CLEAN_PIXEL_BYTES = 4 * 12
+#: The driver, per pixel and band: dirty, psf, model, residual and restored.
+DRIVER_PIXEL_BYTES = 4 * 8
+
+# --- disk, bytes per visibility --------------------------------------------------------------
+#: Data, weight, flag.
+DISK_VISIBILITY = 8 + 4 + 1
+#: A further column: without gain errors (simulated data only), or corrected.
+DISK_COLUMN = 8
+#: FITS images of a stage and band: dirty, psf, model, residual, restored.
+IMAGES_PER_BAND = 5
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The observation and its images: numbers of each, cell in rad, longest w in wavelengths."""
+
+    times: int
+    stations: int
+    baselines: int
+    channels: int
+    npixel: int
+    cell: float
+    longest_w: float
+    components: int
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """All that the cost follows from.
+
+    Attributes
+    ----------
+    planes: w-planes of the largest gridder call.
+    components: of the simulated sky; 0 where nothing is simulated.
+    partition_visibilities: of the largest partition.
+    scales: of the deconvolution. major_cycles, cycles: at most. selfcal: whether the loop runs.
+    terms: gain terms.
+    """
+
+    times: int
+    stations: int
+    baselines: int
+    channels: int
+    bands: int
+    partitions: int
+    partition_visibilities: int
+    npixel: int
+    planes: int
+    components: int
+    scales: int
+    major_cycles: int
+    cycles: int
+    selfcal: bool
+    terms: int
+
+    @property
+    def visibilities(self) -> int:
+        """All visibilities."""
+        return self.times * self.baselines * self.channels
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's number of tasks and its wall seconds."""
+
+    tasks: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The prediction; bytes and seconds."""
+
+    visibilities: int
+    partitions: int
+    bands: int
+    npixel: int
+    memory_per_worker: int
+    memory_driver: int
+    memory_total: int
+    disk: int
+    tasks: int
+    seconds: float
+    stages: dict[str, Stage]
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def forecast(sizes: Sizes, resources: Resources) -> Forecast:
+    """Predict a run's cost on a cluster of workers with threads each."""
+    stages = dict(_stages(sizes, resources))
+    worker, driver = worker_memory(sizes, resources.workers), driver_memory(sizes)
+    return Forecast(
+        sizes.visibilities, sizes.partitions, sizes.bands, sizes.npixel, worker, driver,
+        worker * resources.workers + driver, disk_bytes(sizes),
+        sum(s.tasks for s in stages.values()), sum(s.seconds for s in stages.values()), stages)
+
+
+def worker_memory(sizes: Sizes, workers: int) -> int:
+    """Peak bytes of a worker: a partition at work or a minor loop, whichever is more."""
+    from ical.data import CACHE_BYTES
+
+    kept = sizes.visibilities * KEPT_VISIBILITY_BYTES + (
+        sizes.times * sizes.baselines * sizes.bands * UVW_BYTES)
+    pixels = sizes.npixel**2
+    at_work = sizes.partition_visibilities * VISIBILITY_BYTES + pixels * GRID_PIXEL_BYTES
+    cleaning = pixels * sizes.bands * CLEAN_PIXEL_BYTES
+    return round(WORKER_BASE + min(CACHE_BYTES, kept / workers) + max(at_work, cleaning))
+
+
+def driver_memory(sizes: Sizes) -> int:
+    """Peak bytes of the process that leads the run, with the scheduler in it."""
+    return round(DRIVER_BASE + sizes.npixel**2 * sizes.bands * DRIVER_PIXEL_BYTES
+                 + _gain_bytes(sizes))
+
+
+def _gain_bytes(sizes: Sizes) -> int:
+    """Gains of every term at the finest interval, with weight and flag."""
+    return sizes.times * sizes.stations * sizes.channels * sizes.terms * (16 + 4 + 1)
+
+
+def disk_bytes(sizes: Sizes) -> int:
+    """Bytes of partitions, images and gains, not compressed."""
+    columns = (1 if sizes.components else 0) + (1 if sizes.selfcal else 0)
+    visibilities = sizes.visibilities * (DISK_VISIBILITY + columns * DISK_COLUMN)
+    uvw = sizes.times * sizes.baselines * sizes.bands * UVW_BYTES
+    stages = 2 if sizes.selfcal else 1
+    images = stages * (sizes.bands + 1) * IMAGES_PER_BAND * sizes.npixel**2 * 4
+    return visibilities + uvw + images + _gain_bytes(sizes)
+
+
+def _call_seconds(sizes: Sizes) -> float:
+    """All partitions gridded (or degridded) once, seconds of one thread."""
+    planes = LEAST_PLANES + sizes.planes
+    return (sizes.visibilities * GRID_VISIBILITY_S
+            + sizes.partitions * planes * sizes.npixel**2 * GRID_PLANE_PIXEL_S)
+
+
+def _clean_seconds(sizes: Sizes) -> float:
+    """One minor loop, seconds of one thread."""
+    return sizes.npixel**2 * sizes.bands * sizes.scales * CLEAN_PIXEL_S
+
+
+def _stages(sizes: Sizes, resources: Resources) -> Iterator[tuple[str, Stage]]:
+    """Each stage in its order; partitions run side by side, a minor loop on one worker."""
+    side_by_side = min(resources.workers, sizes.partitions) * resources.threads
+    touch = sizes.visibilities * TOUCH_VISIBILITY_S
+    call, minor = _call_seconds(sizes), _clean_seconds(sizes)
+
+    def stage(tasks: int, spread: float, alone: float) -> Stage:
+        wall = spread / side_by_side + alone / resources.threads
+        return Stage(tasks, round(STAGE_START_S + wall + tasks * TASK_S, 1))
+
+    predict = sizes.visibilities * sizes.components * COMPONENT_VISIBILITY_S
+    yield "model", stage(sizes.partitions, predict + 3 * touch, 0.0)
+    per_pass = sizes.partitions + sizes.bands  # the partitions and the sum of each band
+    n = sizes.major_cycles
+    yield "image", stage(3 * sizes.partitions + 2 * sizes.bands + n * (per_pass + 1),
+                         2 * call + n * (2 * call + touch), n * minor)
+    if sizes.selfcal:
+        n = sizes.cycles
+        # a pass of the loop grids the residual and, where gains changed the weights, the PSF
+        yield "selfcal", stage(
+            3 * sizes.partitions + 2 * sizes.bands + n * (2 * per_pass + 1) + sizes.partitions,
+            2 * call + n * (3 * call + (2 + sizes.terms) * touch) + touch, (n + 1) * minor)
+    yield "report", Stage(0, STAGE_START_S)
+
+
+def w_planes(longest_w: float, half_diagonal: float) -> int:
+    """Planes over w from 0 to `longest_w` wavelengths, for a field of that radius (as a sine).
+
+    The phase w (n - 1), with n - 1 centred in its range, is sampled at 1.5 times the Nyquist rate
+    (Arras et al. 2021, section 4; negative w are folded by conjugation).
+    """
+    depth = 1.0 - math.sqrt(max(0.0, 1.0 - half_diagonal**2))
+    return math.ceil(1.5 * longest_w * depth)
+
+
+def sizes_of(parameters: Parameters) -> Sizes:
+    """The sizes of a run, from its parameters and the data they name.
+
+    Raises
+    ------
+    InputError: a simulation that has no data or no sky, or a Measurement Set that can't be read.
+    """
+    if parameters.simulated:
+        return _sizes_of_simulation(parameters)
+    return _sizes_of_measurement_set(parameters)
+
+
+def _sizes_of_simulation(parameters: Parameters) -> Sizes:
+    import numpy as np
+
+    from arl.conventions import C
+    from arl.telescope import baseline_uvw
+    from ical.stages.model import plan_run, set_up
+
+    setup = set_up(parameters)
+    uvw = baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle)
+    longest = float(np.abs(uvw[..., 2]).max() * setup.frequency.max() / C)
+    shape = Shape(setup.time.size, len(setup.layout.names), uvw.shape[1], setup.frequency.size,
+                  setup.npixel, setup.cell, longest, len(setup.lmn))
+    return _sizes(parameters, shape, plan_run(parameters, setup, ["here"]))
+
+
+def _sizes_of_measurement_set(parameters: Parameters) -> Sizes:
+    from ical.partitions import make_plan
+    from ical.stages.model import MAX_BANDS
+
+    shape = _shape_of_measurement_set(parameters)
+    bands = min(parameters.imaging.bands or MAX_BANDS, shape.channels)
+    plan = make_plan(shape.times, shape.baselines, shape.channels, bands, ["here"])
+    return _sizes(parameters, shape, plan)
+
+
+def _shape_of_measurement_set(parameters: Parameters) -> Shape:
+    """Of the chosen field and spectral window; times and uvw alone are read."""
+    import numpy as np
+    from casacore.tables import table, taql
+
+    from arl.conventions import C
+    from arl.errors import InputError
+    from arl.gridding import advise
+
+    chosen, path = parameters.input, str(parameters.input.measurement_set)
+    try:
+        frequency = table(f"{path}::SPECTRAL_WINDOW", ack=False).getcell(
+            "CHAN_FREQ", chosen.spectral_window)
+        dish = table(f"{path}::ANTENNA", ack=False).getcol("DISH_DIAMETER")
+        rows = taql(f"SELECT TIME, UVW FROM '{path}' WHERE FIELD_ID = {chosen.field} AND "
+                    f"ANTENNA1 != ANTENNA2 AND DATA_DESC_ID IN [SELECT ROWID() FROM "
+                    f"'{path}'::DATA_DESCRIPTION WHERE SPECTRAL_WINDOW_ID = "
+                    f"{chosen.spectral_window}]")
+        time, uvw = np.unique(rows.getcol("TIME")), rows.getcol("UVW")
+    except RuntimeError as error:
+        raise InputError(
+            f"{path} has no data of field {chosen.field} and spectral window "
+            f"{chosen.spectral_window}, or can't be read: {error}") from error
+    advice = advise(uvw[None], frequency, diameter=float(np.median(dish)),
+                    guard_band=parameters.imaging.guard_band,
+                    rounding=parameters.imaging.size_rounding)
+    return Shape(time.size, dish.size, math.ceil(len(uvw) / time.size), frequency.size,
+                 parameters.imaging.npixel or advice.npixel,
+                 parameters.imaging.cell_rad or advice.cell,
+                 float(np.abs(uvw[:, 2]).max() * frequency.max() / C), 0)
+
+
+def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:
+    largest = max((p.times[1] - p.times[0]) * (p.channels[1] - p.channels[0])
+                  for p in plan.partitions)
+    clean, loop = parameters.imaging.clean, parameters.selfcal
+    return Sizes(
+        shape.times, shape.stations, shape.baselines, shape.channels, len(plan.bands),
+        len(plan.partitions), largest * shape.baselines, shape.npixel,
+        w_planes(shape.longest_w, shape.npixel * shape.cell / math.sqrt(2)), shape.components,
+        len(clean.scales), clean.major_cycles, loop.cycles, loop.enabled, len(loop.terms))
+
+
+def rows(predicted: Forecast, resources: Resources) -> list[tuple[str, str]]:
+    """The forecast as (label, value) for people."""
+    workers = f"{resources.workers} workers of {resources.threads} threads"
+    table = [
+        ("visibilities", f"{predicted.visibilities:,}"),
+        ("partitions", f"{predicted.partitions} in {predicted.bands} bands"),
+        ("images", f"{predicted.npixel} x {predicted.npixel} pixels"),
+        ("memory of a worker", _bytes(predicted.memory_per_worker)),
+        ("memory of the driver", _bytes(predicted.memory_driver)),
+        ("memory in all", f"{_bytes(predicted.memory_total)} ({workers})"),
+        ("disk", _bytes(predicted.disk)),
+        ("tasks", f"{predicted.tasks:,}"),
+        ("time", f"about {_seconds(predicted.seconds)} at most"),
+    ]
+    return table + [(f"  {name}", f"{s.tasks:,} tasks, {_seconds(s.seconds)}")
+                    for name, s in predicted.stages.items()]
+
+
+def _bytes(size: float) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size / 1e3:.0f} kB"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
