@@ -31,6 +31,11 @@ OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 SCHEDULER_VARIABLE = "ARL_DASK_SCHEDULER"
 #: Stages that may begin a run; the others need one.
 BEGINS = ("model",)
+#: Where each stage is, imported when it runs.
+STAGE_FUNCTIONS = {
+    "model": ("ical.stages.run", "run_model"), "image": ("ical.stages.run", "run_image"),
+    "selfcal": ("ical.stages.run", "run_selfcal"), "report": ("ical.stages.report", "run"),
+}
 
 
 class RunFailedError(Exception):
@@ -265,8 +270,9 @@ def _run_stage(
         return
     _require_upstream(stage, parameters, store)
     with progress.running():
-        module = import_module("ical.stages.report" if stage == "report" else "ical.stages.run")
-        getattr(module, f"run_{stage}")(RunContext(parameters, store, progress, cluster, resume))
+        module, function = STAGE_FUNCTIONS[stage]
+        getattr(import_module(module), function)(
+            RunContext(parameters, store, progress, cluster, resume))
 
 
 def _require_upstream(stage: str, parameters: Parameters, store: Store) -> None:
