@@ -1,4 +1,4 @@
-"""The command line: `ical check|model|image|selfcal|report|run|probe`.
+"""The command line: `ical check|model|image|selfcal|run|probe`.
 
 Light: nothing of science, Dask or even the parameters is imported before a command needs it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ BEGINS = ("model",)
 #: Where each stage is, imported when it runs.
 STAGE_FUNCTIONS = {
     "model": ("ical.stages.run", "run_model"), "image": ("ical.stages.run", "run_image"),
-    "selfcal": ("ical.stages.run", "run_selfcal"), "report": ("ical.stages.report", "run"),
+    "selfcal": ("ical.stages.run", "run_selfcal"), "report": ("ical.stages.report", "run_report"),
 }
 
 
@@ -160,22 +161,10 @@ def selfcal(run: str, **options: Any) -> None:
     _execute(run, ("selfcal",), options)
 
 
-@cli.command()
-@_options
-def report(run: str, **options: Any) -> None:
-    """Write report.html and report.json of what the other stages found.
-
-    \b
-    Examples:
-      ical report reference --name first
-    """
-    _execute(run, ("report",), options)
-
-
 @cli.command(name="run")
 @_options
 def run_all(run: str, **options: Any) -> None:
-    """Do all stages: model, image, selfcal, report.
+    """Do all stages: model, image, selfcal.
 
     \b
     Examples:
@@ -183,7 +172,7 @@ def run_all(run: str, **options: Any) -> None:
       ical run reference --workers 2 --results /data/results
       ical run reference --resume            go on with the newest run that was interrupted
     """
-    _execute(run, ("model", "image", "selfcal", "report"), options)
+    _execute(run, ("model", "image", "selfcal"), options)
 
 
 @cli.command()
@@ -278,9 +267,7 @@ def _run_stage(
 def _require_upstream(stage: str, parameters: Parameters, store: Store) -> None:
     from ical.store import UPSTREAM
 
-    # a report is made of what there is: images alone are worth one
-    needed = ("model",) if stage == "report" else UPSTREAM[stage]
-    for name in needed:
+    for name in UPSTREAM.get(stage, ()):  # a report is made of whatever there is
         if not store.is_done(name):
             raise InputError(f"The stage {stage} needs {name}, which {store.run_id} has not done: "
                              f"run `ical {name} {parameters.name} --name {store.run_id} --resume` "
@@ -322,6 +309,13 @@ def _tell_result(sink: Sink, store: Store) -> None:
                "folder": str(store.folder), **found, "message": message})
 
 
+def _keep_trace() -> str:
+    """Write the current exception's trace to a temporary file; returns its path."""
+    with tempfile.NamedTemporaryFile("w", prefix="ical-", suffix=".log", delete=False) as out:
+        traceback.print_exc(file=out)
+    return out.name
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: every failure is one sentence on stderr and an exit code."""
     sys.exit(_run_cli(arguments))
@@ -348,6 +342,9 @@ def _run_cli(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except Exception as error:  # outside a run, so there is no folder for a log
+        click.echo(f"Failed: {_one_line(error)} (log: {_keep_trace()})", err=True)
+        return FAILED
     return code if isinstance(code, int) else OK
 
 

@@ -63,7 +63,7 @@ def run_selfcal(context: RunContext) -> None:
     write_json(folder / "history.json", history)
     context.store.write_stage("selfcal", record | {
         "quality": files.residual_quality(result.residual), "history": history,
-        "outcome": {"state": result.outcome, "reason": result.reason}})
+        "outcome": {"status": result.outcome, "reason": result.reason}})
 
 
 def _write_selfcal(
