@@ -26,18 +26,17 @@ from ical.parameters import Parameters
 if TYPE_CHECKING:
     import numpy as np
 
-STAGES = ("model", "image", "selfcal", "report")
-#: The stages whose outcome a stage reads.
+#: The stages whose outcome a stage reads. The report is none of them: it is made of whatever there
+#: is, again whenever it is asked for.
 UPSTREAM: dict[str, tuple[str, ...]] = {
-    "model": (), "image": ("model",), "selfcal": ("model",),
-    "report": ("model", "image", "selfcal"),
+    "model": (), "image": ("model",), "selfcal": ("model",)
 }
 #: The parameters that a stage's outcome follows from, besides what its upstream stages read. The
 #: simulated sky is cut to the image and the partitions to its bands.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "model": ("seed", "observation", "sky", "noise", "gains", "input", "imaging.npixel",
               "imaging.cell_rad", "imaging.guard_band", "imaging.size_rounding", "imaging.bands"),
-    "image": ("imaging",), "selfcal": ("imaging", "selfcal"), "report": ("selfcal.enabled",),
+    "image": ("imaging",), "selfcal": ("imaging", "selfcal"),
 }
 #: These parameters change nothing in the outcome.
 IDLE = ("name", "resources", "superseded")

@@ -1,0 +1,120 @@
+"""The forecast: sizes counted independently, and cost that follows them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ical.forecast import Sizes, disk_bytes, forecast, sizes_of, w_planes, worker_memory
+from ical.parameters import Resources, load
+
+SIZES = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
+              partition_visibilities=200, npixel=64, planes=3, components=7, scales=3,
+              major_cycles=4, cycles=3, selfcal=True, terms=2)
+
+
+def grown(**changes) -> Sizes:
+    return dataclasses.replace(SIZES, **changes)
+
+
+def test_reference_has_the_sizes_that_the_design_states():
+    sizes = sizes_of(load("reference"))
+    assert (sizes.stations, sizes.baselines, sizes.visibilities) == (94, 4371, 336_567)
+    assert (sizes.bands, sizes.npixel) == (7, 512)
+
+
+def test_compat_is_imaged_as_in_2018():
+    assert sizes_of(load("compat-2018")).npixel == 512
+
+
+def test_disk_by_hand():
+    vis = 10 * 10 * 4 * (8 + 4 + 1 + 8 + 8)  # data, weight, flag, ideal, corrected
+    uvw = 10 * 10 * 2 * 24
+    images = 2 * 3 * 5 * 64 * 64 * 4  # stages, bands and the combined one, five images, float32
+    gains = 10 * 5 * 4 * 2 * 21
+    assert disk_bytes(SIZES) == vis + uvw + images + gains
+
+
+def test_disk_without_loop_or_simulation_has_fewer_columns():
+    assert disk_bytes(SIZES) - disk_bytes(grown(components=0)) == 400 * 8
+    assert disk_bytes(grown(selfcal=False)) < disk_bytes(SIZES)
+
+
+def test_memory_grows_with_images_and_partitions_and_shrinks_with_workers():
+    base = worker_memory(SIZES, 1)
+    assert worker_memory(grown(npixel=2048), 1) > base + 2 * 2048**2 * 4 * 3
+    assert worker_memory(grown(partition_visibilities=2_000_000), 1) > base + 1e8
+    big = grown(times=1000, baselines=1000, partitions=100)
+    assert worker_memory(big, 4) < worker_memory(big, 1)
+
+
+def test_streamed_data_do_not_fill_memory():
+    """Ten times the observation in partitions of the same size takes the same memory."""
+    one = grown(times=20_000, baselines=1000, partition_visibilities=2_000_000, partitions=40)
+    ten = dataclasses.replace(one, times=200_000, partitions=400)
+    assert worker_memory(ten, 2) == worker_memory(one, 2)
+
+
+def test_totals_are_the_sums_of_their_parts():
+    found = forecast(SIZES, Resources(workers=3))
+    assert found.memory_total == 3 * found.memory_per_worker + found.memory_driver
+    assert found.tasks == sum(s.tasks for s in found.stages.values())
+    assert found.seconds == pytest.approx(sum(s.seconds for s in found.stages.values()))
+    assert list(found.stages) == ["model", "image", "selfcal", "report"]
+    assert "selfcal" not in forecast(grown(selfcal=False), Resources()).stages
+
+
+def test_time_falls_with_workers_but_not_below_the_minor_loop():
+    large = grown(times=1000, baselines=10_000, partitions=20, npixel=1024)
+    one, two = (forecast(large, Resources(workers=n)).seconds for n in (1, 2))
+    assert one / 2 < two < one
+    none_left = forecast(dataclasses.replace(large, partitions=1), Resources(workers=8))
+    alone = forecast(dataclasses.replace(large, partitions=1), Resources(workers=1))
+    assert none_left.seconds == alone.seconds
+
+
+def test_w_planes():
+    assert w_planes(0.0, 0.5) == 0
+    # a field of 60 degrees in radius: n - 1 spans 0.5, so 100 wavelengths make 75 planes
+    assert w_planes(100.0, 3**0.5 / 2) == 75
+
+
+def test_a_measurement_set_is_counted(tmp_path):
+    """Written here with casacore: 3 antennas, 2 times, 4 channels, autocorrelations besides."""
+    import numpy as np
+    from casacore.tables import default_ms, makearrcoldesc, maketabdesc
+
+    path = str(tmp_path / "a.ms")
+    description = maketabdesc([makearrcoldesc("DATA", 0j, valuetype="complex", ndim=2)])
+    with default_ms(path, description) as ms:
+        pairs = [(p, q) for p in range(3) for q in range(p, 3)]
+        ms.addrows(2 * len(pairs))
+        ms.putcol("TIME", np.repeat([5e9, 5e9 + 10], len(pairs)))
+        ms.putcol("ANTENNA1", np.tile([p for p, _ in pairs], 2))
+        ms.putcol("ANTENNA2", np.tile([q for _, q in pairs], 2))
+        ms.putcol("UVW", np.tile([[100.0 * (q - p), 0, 10.0 * (q - p)] for p, q in pairs], (2, 1)))
+    write_subtables(path)
+    run = tmp_path / "run.yml"
+    run.write_text("input: {measurement_set: a.ms}\nimaging: {npixel: 64}\n")
+    sizes = sizes_of(load(run))
+    assert (sizes.times, sizes.baselines, sizes.channels, sizes.stations) == (2, 3, 4, 3)
+    assert sizes.visibilities == 24
+    assert (sizes.npixel, sizes.components) == (64, 0)
+
+
+def write_subtables(path: str) -> None:
+    """Antennas, one window of 4 channels, and its data description."""
+    import numpy as np
+    from casacore.tables import table
+
+    with table(f"{path}::ANTENNA", readonly=False, ack=False) as antennas:
+        antennas.addrows(3)
+        antennas.putcol("DISH_DIAMETER", np.full(3, 35.0))
+    with table(f"{path}::SPECTRAL_WINDOW", readonly=False, ack=False) as window:
+        window.addrows(1)
+        window.putcell("CHAN_FREQ", 0, np.linspace(1e8, 1.03e8, 4))
+        window.putcell("NUM_CHAN", 0, 4)
+    with table(f"{path}::DATA_DESCRIPTION", readonly=False, ack=False) as description:
+        description.addrows(1)
+        description.putcell("SPECTRAL_WINDOW_ID", 0, 0)
