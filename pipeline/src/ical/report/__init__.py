@@ -1,1 +1,0 @@
-"""The report of a run: report.json (see docs/report.md) and one self-contained page."""
