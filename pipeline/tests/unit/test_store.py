@@ -203,8 +203,9 @@ with store.lock():
 
 
 def test_two_processes_do_not_work_on_one_run(store, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(module.__file__).parents[1])}
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE, text=True) as other:
+                          stdout=subprocess.PIPE, text=True, env=environment) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(InputError, match=f"process {other.pid} on"), store.lock():
             pass
