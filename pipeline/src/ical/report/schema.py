@@ -198,8 +198,8 @@ class Report(Part):
 
 def fields_markdown() -> str:
     """The tables of docs/report.md: every part with its fields, types and descriptions."""
-    parts: list[type[Part]] = [Report, *(p for p in Part.__subclasses__() + OpenPart.__subclasses__()
-                       if p not in (Report, OpenPart))]
+    known = Part.__subclasses__() + OpenPart.__subclasses__()
+    parts: list[type[Part]] = [Report, *(p for p in known if p not in (Report, OpenPart))]
     return "\n".join(_table(part) for part in parts)
 
 
