@@ -1,4 +1,4 @@
-"""The command line: `ical check|model|image|selfcal|run|probe`.
+"""The command line: `ical check|model|image|selfcal|report|run|probe`.
 
 Light: nothing of science, Dask or even the parameters is imported before a command needs it.
 """
@@ -161,10 +161,22 @@ def selfcal(run: str, **options: Any) -> None:
     _execute(run, ("selfcal",), options)
 
 
+@cli.command()
+@_options
+def report(run: str, **options: Any) -> None:
+    """Write report.html and report.json of what the other stages found.
+
+    \b
+    Examples:
+      ical report reference --name first
+    """
+    _execute(run, ("report",), options)
+
+
 @cli.command(name="run")
 @_options
 def run_all(run: str, **options: Any) -> None:
-    """Do all stages: model, image, selfcal.
+    """Do all stages: model, image, selfcal, report.
 
     \b
     Examples:
@@ -172,7 +184,7 @@ def run_all(run: str, **options: Any) -> None:
       ical run reference --workers 2 --results /data/results
       ical run reference --resume            go on with the newest run that was interrupted
     """
-    _execute(run, ("model", "image", "selfcal"), options)
+    _execute(run, ("model", "image", "selfcal", "report"), options)
 
 
 @cli.command()
