@@ -11,6 +11,7 @@ import json
 import shlex
 import time
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.common.text.converters import to_text
@@ -83,8 +84,8 @@ def parse(line: str) -> dict | None:
 
 @dataclass
 class Log:
-    """Lines read so far; `--since` is inclusive and two streams may interleave, so the lines of the
-    last moment are remembered."""
+    """Lines read so far. Two streams may interleave a little out of order, so each poll asks again
+    for the last moments, whose lines are remembered."""
 
     keep: int
     since: str = ""
@@ -96,11 +97,18 @@ class Log:
         """Take lines as `docker logs --timestamps` gives them, return the new ones without time."""
         fresh = [line for line in stamped if line and line not in self.seen]
         if fresh:
-            self.since = max(self.since, fresh[-1].split(" ", 1)[0])
-            self.seen = {line for line in stamped if line[:19] >= self.since[:19]}
+            self.since = max(self.since, moment_before(max(fresh)))
+            known = self.seen.union(fresh)
+            self.seen = {line for line in known if line[: len(self.since) - 1] >= self.since[:-1]}
         lines = [line.split(" ", 1)[1] if " " in line else "" for line in fresh]
         self.tail = (self.tail + lines)[-self.keep :]
         return lines
+
+
+def moment_before(stamped: str) -> str:
+    """One second before the time at the head of a line, in whole seconds, as `--since` takes it."""
+    read = datetime.strptime(stamped[:19], "%Y-%m-%dT%H:%M:%S")
+    return (read - timedelta(seconds=1)).isoformat() + "Z"
 
 
 def readable(lines: list[str], log: Log, events: bool) -> list[str]:

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright 2026 the ical-swarm maintainers. Licence: Apache-2.0.
 """Wait until a host has let go of containers, networks and ports."""
 

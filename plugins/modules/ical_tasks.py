@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright 2026 the ical-swarm maintainers. Licence: Apache-2.0.
 """Wait for the tasks of Swarm services and read their addresses from the engine."""
 

@@ -1,0 +1,73 @@
+"""The Ansible plugins of the deployment: lines for people, no line lost or shown twice, digests."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ansible", reason="the controller's environment has it")
+PLUGINS = Path(__file__).parents[3] / "plugins"
+
+
+def load(kind, name):
+    spec = importlib.util.spec_from_file_location(name, PLUGINS / kind / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+follow = load("action", "ical_follow")
+files = load("filter", "ical_files")
+
+
+def test_progress_reads_like_a_sentence():
+    event = {"event": "progress", "stage": "selfcal", "fraction": 0.42, "cycle": 3, "cycles": 5,
+             "eta_s": 120}
+    assert follow.sentence(event) == "ICAL cycle 3 of 5, 42 %, about 2 min left"
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.2, "1 s"), (89, "89 s"), (600, "10 min"),
+                                               (7200, "2.0 h")])
+def test_durations(seconds, told):
+    assert follow.duration(seconds) == told
+
+
+def test_only_the_last_progress_of_one_poll_is_shown_but_every_cycle_is():
+    def line(cycle, fraction):
+        return (f'{{"event": "progress", "stage": "selfcal", "cycle": {cycle}, '
+                f'"fraction": {fraction}}}')
+
+    log = follow.Log(keep=5)
+    lines = [line(1, 0.1), line(1, 0.2), "noise of a library", line(2, 0.3)]
+    assert follow.readable(lines, log, events=True) == ["ICAL cycle 1, 20 %", "ICAL cycle 2, 30 %"]
+    assert follow.readable(lines, log, events=False) == lines
+
+
+def test_no_line_is_lost_or_repeated_when_since_is_inclusive_and_streams_interleave():
+    log = follow.Log(keep=3)
+    early = "2026-01-01T00:00:01.000000100Z one"
+    last = "2026-01-01T00:00:01.500000000Z two"
+    assert log.add([early, last]) == ["one", "two"]
+    # the other stream's line carries an earlier time than the last one shown
+    late = "2026-01-01T00:00:01.400000000Z three"
+    assert log.since <= late.split(" ")[0]
+    assert log.add([early, late, last, "2026-01-01T00:00:02.000000000Z four"]) == ["three", "four"]
+    assert log.tail == ["two", "three", "four"]
+
+
+def test_a_line_that_is_no_event_is_not_parsed():
+    assert follow.parse("{broken") is None
+    assert follow.parse('{"no": "event"}') is None
+    assert follow.parse('{"event": "error"}') == {"event": "error"}
+
+
+def test_digest_follows_names_and_contents_and_nothing_else(tmp_path):
+    (tmp_path / "a.py").write_text("1")
+    (tmp_path / "__pycache__").mkdir()
+    before = files.files_digest([str(tmp_path)])
+    (tmp_path / "__pycache__" / "a.pyc").write_text("cache")
+    (tmp_path / "a.py").touch()
+    assert files.files_digest([str(tmp_path)]) == before
+    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    assert files.files_digest([str(tmp_path)]) != before
