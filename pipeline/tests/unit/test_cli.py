@@ -17,7 +17,7 @@ from arl.errors import InputError
 from ical import cli
 from ical.context import RunContext
 
-COMMANDS = ["check", "model", "image", "selfcal", "run", "probe"]
+COMMANDS = ["check", "model", "image", "selfcal", "report", "run", "probe"]
 #: For processes of their own: the packages of this one.
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
 HEAVY = ("numpy", "dask", "distributed", "astropy", "xarray", "numba", "pydantic", "rich")
@@ -94,7 +94,7 @@ def events(capsys) -> list[dict]:
 
 def test_run_does_all_stages_in_a_new_folder(stages, capsys):
     assert run("run", "tiny", "--name", "one") == 0
-    assert stages.ran == ["model", "image", "selfcal"]
+    assert stages.ran == ["model", "image", "selfcal", "report"]
     told = events(capsys)
     assert told[-1]["event"] == "result"
     assert Path(told[-1]["folder"]) == Path("results/one")
@@ -105,7 +105,7 @@ def test_run_does_all_stages_in_a_new_folder(stages, capsys):
 
 def test_stages_one_by_one_meet_in_the_newest_run(stages):
     assert run("model", "tiny", "--name", "one") == 0
-    for stage in ("image", "selfcal"):
+    for stage in ("image", "selfcal", "report"):
         assert run(stage, "tiny") == 0
     assert {c.store.run_id for c in stages.given} == {"one"}
 
@@ -114,7 +114,7 @@ def test_a_run_is_not_overwritten(stages, capsys):
     assert run("run", "tiny", "--name", "one") == 0
     assert run("run", "tiny", "--name", "one") == 2
     assert run("image", "tiny", "--name", "one") == 2
-    assert len(stages.ran) == 3
+    assert len(stages.ran) == 4
     assert "--resume" in capsys.readouterr().err
 
 
@@ -124,10 +124,11 @@ def test_resume_skips_what_is_done(stages, capsys):
     stages.errors.clear()
     capsys.readouterr()
     assert run("run", "tiny", "--resume") == 0
-    assert stages.ran == ["model", "image", "selfcal", "selfcal"]
-    assert [c.resume for c in stages.given] == [False, False, False, True]
+    assert stages.ran == ["model", "image", "selfcal", "selfcal", "report"]
+    assert [c.resume for c in stages.given] == [False, False, False, True, True]
     ends = [(e["stage"], e["status"]) for e in events(capsys) if e["event"] == "stage_end"]
-    assert ends == [("model", "skipped"), ("image", "skipped"), ("selfcal", "done")]
+    assert ends == [("model", "skipped"), ("image", "skipped"), ("selfcal", "done"),
+                    ("report", "done")]
 
 
 def test_every_stage_is_found_where_the_command_looks():
@@ -135,9 +136,17 @@ def test_every_stage_is_found_where_the_command_looks():
         assert callable(getattr(import_module(module), function))
 
 
+def test_a_report_is_made_again_and_of_whatever_there_is(stages):
+    stages.errors["image"] = RuntimeError("worker lost")
+    assert run("run", "tiny", "--name", "one") == 1
+    assert run("report", "tiny", "--name", "one") == 0
+    assert run("report", "tiny", "--name", "one") == 0
+    assert stages.ran == ["model", "image", "report", "report"]
+
+
 def test_resume_begins_a_run_that_is_not_there(stages):
     assert run("run", "tiny", "--name", "one", "--resume") == 0
-    assert len(stages.ran) == 3
+    assert len(stages.ran) == 4
 
 
 def test_a_stage_without_what_it_reads_says_what_to_run(stages, capsys):
@@ -179,7 +188,7 @@ def test_selfcal_may_be_left_out(stages, tmp_path):
     path = tmp_path / "short.yml"
     path.write_text(text.replace("selfcal:\n", "selfcal:\n  enabled: false\n"))
     assert run("run", str(path)) == 0
-    assert stages.ran == ["model", "image"]
+    assert stages.ran == ["model", "image", "report"]
 
 
 def test_cluster_options_come_from_options_environment_and_file(stages, monkeypatch):
