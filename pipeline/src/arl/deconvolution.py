@@ -5,12 +5,28 @@ Offringa & Smirnov 2017, MNRAS 471, 301 (multi-scale, joined channels, spectral 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TextIO
 
 import numpy as np
 import radler
+from astropy.io import fits
+from scipy.ndimage import binary_dilation
 
-MAX_ITERATIONS = 1_000_000
+from arl.errors import InputError
+from arl.quality import robust_rms
+
+#: A minor loop knows one PSF for the whole field; deeper than the error of that it never ends.
+MAX_ITERATIONS = 50_000
+_STDOUT = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,8 @@ class CleanOptions:
     threshold: Jy per beam, never cleaned below. threshold_sigma: the same in units of the
     residual's robust noise; the higher of the two holds.
     iterations: at most, in one minor loop.
+    auto_mask_sigma: look everywhere only above this many times the noise, then go on to the
+    threshold where the model has something; None: look everywhere all the way.
     """
 
     scales: tuple[int, ...] = (0, 3, 10)
@@ -51,33 +69,163 @@ class CleanOptions:
     threshold: float = 0.0
     threshold_sigma: float | None = 3.0
     iterations: int = MAX_ITERATIONS
+    auto_mask_sigma: float | None = None
 
 
 @dataclass(frozen=True)
 class CleanResult:
-    """The model after a minor loop (band, l, m), Jy per pixel, and the iterations it took."""
+    """The model after a minor loop (band, l, m), Jy per pixel, and the iterations it took.
+
+    `finished`: the final threshold or the last iteration was reached, so that another major cycle
+    can only mend what this one did wrong.
+    """
 
     model: np.ndarray
     iterations: int
+    finished: bool = False
 
 
 def clean(
     residual: np.ndarray, psf: np.ndarray, model: np.ndarray, bands: Bands,
-    options: CleanOptions, *, threads: int,
+    options: CleanOptions, *, threads: int, mask: np.ndarray | None = None,
 ) -> CleanResult:
     """Clean residual images with their PSFs, all (band, l, m), and add to the model.
 
     The PSFs peak at 1 in the middle. No input is changed. radler is built, run and dropped here:
-    it can neither be pickled nor told to forget.
+    it can neither be pickled nor told to forget. Its chatter is dropped.
+
+    Parameters
+    ----------
+    mask: bool (l, m), the only pixels where components may be put; None: everywhere.
+
+    Raises
+    ------
+    InputError: the mask is not of the image's size.
     """
-    work = [np.array(x, np.float32, order="C") for x in (psf, residual, model)]
-    engine = radler.Radler(
-        _settings(options, bands.cell, residual.shape[-1], len(residual), threads), *work,
-        bands.beam_size, len(residual), np.asarray(bands.edges, float),
-        np.asarray(bands.weight, float),
-    )
-    engine.perform(0)
-    return CleanResult(work[2], int(engine.iteration_number))
+    if mask is not None and mask.shape != residual.shape[1:]:
+        raise InputError(f"The mask has shape {mask.shape}, the image {residual.shape[1:]}.")
+    work = _Work(*(np.array(x, np.float32, order="C") for x in (psf, residual, model)))
+    levels = _levels(work.residual, bands, options)
+    if levels is None:
+        count, more = _minor_loop(work, bands, options, mask, threads)
+        return CleanResult(work.model, count, not more)
+    search, stop, final = levels
+    fixed = replace(options, threshold_sigma=None, major_gain=1.0)
+    count, _ = _minor_loop(work, bands, replace(fixed, threshold=search), mask, threads)
+    found = auto_mask(work.model)
+    if stop < search and found.any() and count < options.iterations:
+        found = found if mask is None else found & mask
+        left = replace(fixed, threshold=stop, iterations=options.iterations - count)
+        count += _minor_loop(work, bands, left, found, threads)[0]
+    return CleanResult(work.model, count, stop <= final or count >= options.iterations)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The arrays that radler changes in place, float32 (band, l, m)."""
+
+    psf: np.ndarray
+    residual: np.ndarray
+    model: np.ndarray
+
+
+def _levels(
+    residual: np.ndarray, bands: Bands, options: CleanOptions
+) -> tuple[float, float, float] | None:
+    """Jy per beam: where to search, where to stop now, where to stop at last; None: no auto-mask.
+
+    All from the mean over bands, in which radler looks for peaks.
+    """
+    if options.auto_mask_sigma is None:
+        return None
+    joined = np.tensordot(bands.weight / np.sum(bands.weight), residual, axes=1)
+    noise = robust_rms(joined)
+    final = max(options.threshold, (options.threshold_sigma or 0.0) * noise)
+    stop = max(final, (1 - options.major_gain) * float(np.abs(joined).max()))
+    return max(stop, options.auto_mask_sigma * noise), stop, final
+
+
+def auto_mask(model: np.ndarray, *, dilation: int = 1) -> np.ndarray:
+    """The pixels (l, m) where any band of a model (band, l, m) has flux, grown by `dilation`.
+
+    Components of extended scales have put their whole shape into the model, so one mask serves
+    all scales.
+    """
+    found = np.any(np.asarray(model) != 0, axis=0)
+    if dilation < 1:
+        return found
+    return binary_dilation(found, np.ones((3, 3), bool), iterations=dilation)
+
+
+def _minor_loop(
+    work: _Work, bands: Bands, options: CleanOptions, mask: np.ndarray | None, threads: int
+) -> tuple[int, bool]:
+    """Run radler on the arrays; the iterations, and whether it asks for another major cycle."""
+    n_band, npixel = work.residual.shape[0], work.residual.shape[-1]
+    settings = _settings(options, bands.cell, npixel, n_band, threads)
+    with TemporaryDirectory(prefix="arl-mask-") as folder, _own_prints_dropped():
+        if mask is not None:
+            settings.fits_mask = _write_mask(Path(folder) / "mask.fits", mask, bands.cell)
+        engine = radler.Radler(
+            settings, work.psf, work.residual, work.model, bands.beam_size, n_band,
+            np.asarray(bands.edges, float), np.asarray(bands.weight, float))
+        more = bool(engine.perform(0))
+        count = int(engine.iteration_number)
+        with _descriptor_dropped():
+            del engine
+    return count, more
+
+
+def _write_mask(path: Path, mask: np.ndarray, cell: float) -> str:
+    """A mask as the file that radler reads: the array's own axes, and the cards it insists on."""
+    hdu = fits.PrimaryHDU(mask.astype(np.float32))
+    step = float(np.degrees(cell))
+    for axis, kind in enumerate(("RA---SIN", "DEC--SIN"), start=1):
+        hdu.header.update({f"CTYPE{axis}": kind, f"CRPIX{axis}": 1.0, f"CRVAL{axis}": 0.0,
+                           f"CDELT{axis}": step, f"CUNIT{axis}": "deg"})
+    hdu.writeto(path)
+    return str(path)
+
+
+class _OthersOnly:
+    """A stream that drops what one thread writes and hands on what all others do."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._owner = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Write, unless it is the owner who asks."""
+        return len(text) if threading.get_ident() == self._owner else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _own_prints_dropped() -> Iterator[None]:
+    """Drop what radler logs: it has no switch, and its log goes through Python's sys.stdout.
+
+    Other threads print on, because radler lets go of the interpreter while it works. One caller
+    at a time, or they would restore each other's stream.
+    """
+    with _STDOUT, redirect_stdout(_OthersOnly(sys.stdout)):  # type: ignore[type-var]
+        yield
+
+
+@contextmanager
+def _descriptor_dropped() -> Iterator[None]:
+    """Drop what C++ writes to descriptor 1: multi-scale radler's summary when it goes away."""
+    flush = ctypes.CDLL(None).fflush
+    flush(None)
+    kept, sink = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 1)
+        yield
+    finally:
+        flush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(sink)
 
 
 def _settings(

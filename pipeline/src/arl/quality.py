@@ -1,0 +1,282 @@
+"""How good an image is: statistics, fitted sources, and their comparison with the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from arl.errors import InputError
+from arl.restoration import Beam, gaussian
+
+#: Median absolute deviation to standard deviation of a normal distribution.
+MAD = 1.482602218505602
+#: A fit sees this many beams around a source, and fits neighbours this close with it.
+FIT_RADIUS, JOINT_RADIUS = 1.25, 2.0
+
+
+def robust_rms(image: np.ndarray) -> float:
+    """1.4826 x median absolute deviation: the standard deviation without the sources."""
+    values = np.asarray(image)
+    return MAD * float(np.median(np.abs(values - np.median(values))))
+
+
+@dataclass(frozen=True)
+class ImageStatistics:
+    """Of the pixels looked at: rms about 0, robust rms, largest |pixel|, extremes, skew and
+    excess kurtosis (both 0 for a normal distribution)."""
+
+    rms: float
+    robust_rms: float
+    peak: float
+    maximum: float
+    minimum: float
+    skew: float
+    kurtosis: float
+
+
+def image_statistics(image: np.ndarray, mask: np.ndarray | None = None) -> ImageStatistics:
+    """Statistics of an image (l, m), of the pixels where `mask` (bool) holds; None: of all.
+
+    Raises
+    ------
+    InputError: no pixel is left.
+    """
+    values = np.asarray(image, float)[... if mask is None else mask].ravel()
+    if values.size == 0:
+        raise InputError("The mask leaves no pixel to make statistics of.")
+    centred = values - values.mean()
+    variance = np.mean(centred**2) or np.inf
+    return ImageStatistics(
+        float(np.sqrt(np.mean(values**2))), robust_rms(values), float(np.abs(values).max()),
+        float(values.max()), float(values.min()), float(np.mean(centred**3) / variance**1.5),
+        float(np.mean(centred**4) / variance**2 - 3) if np.isfinite(variance) else 0.0)
+
+
+def off_source(
+    npixel: int, cell: float, l: np.ndarray, m: np.ndarray, radius: float
+) -> np.ndarray:
+    """The pixels (npixel, npixel), bool, farther than `radius` (rad) from all of (l, m)."""
+    away = np.ones((npixel, npixel), bool)
+    reach = int(np.ceil(radius / cell))
+    for x, y in zip(np.asarray(l) / cell, np.asarray(m) / cell, strict=True):
+        box = _box(x, y, npixel, reach + 1)
+        dx, dy = _offsets(box, npixel)
+        away[box] &= np.hypot(dx - x, dy - y) * cell > radius
+    return away
+
+
+def isolated(
+    l: np.ndarray, m: np.ndarray, flux: np.ndarray, beam: Beam, *, ratio: float = 0.1,
+    n_beams: float = 2.0,
+) -> np.ndarray:
+    """Whether no other source within n_beams x the beam's major axis has `ratio` of its flux.
+
+    l, m (rad) and apparent flux (Jy) of all sources, shape (source,); bool of that shape.
+    """
+    result = np.ones(len(l), bool)
+    for a, b in _pairs(l, m, n_beams * beam.major):
+        result[a] &= flux[b] < ratio * flux[a]
+        result[b] &= flux[a] < ratio * flux[b]
+    return result
+
+
+def _pairs(l: np.ndarray, m: np.ndarray, radius: float) -> np.ndarray:
+    """Index pairs (pair, 2), each once, of points nearer than a radius."""
+    return cKDTree(np.column_stack([l, m])).query_pairs(radius, output_type="ndarray")
+
+
+@dataclass(frozen=True)
+class FittedSources:
+    """Fluxes (Jy) and positions (rad) of fitted sources, shape (source,).
+
+    `converged` is false, and the numbers NaN, where a fit failed or ran away by over a beam.
+    """
+
+    l: np.ndarray
+    m: np.ndarray
+    flux: np.ndarray
+    converged: np.ndarray
+
+
+def fit_sources(
+    restored: np.ndarray, l: np.ndarray, m: np.ndarray, flux: np.ndarray, beam: Beam, cell: float,
+    *, wanted: np.ndarray | None = None,
+) -> FittedSources:
+    """Fit beam-shaped Gaussians to a restored image (l, m) by least squares.
+
+    A point source in a restored image has the beam's shape, so flux and position are free and
+    the shape is not. Sources within two beams of one another share their fit.
+
+    Parameters
+    ----------
+    l, m: approximate positions, rad (source,). flux: first guess, Jy.
+    wanted: bool (source,), the ones that must be fitted, None: all; the others are fitted only
+    as neighbours of these and come back NaN.
+
+    Raises
+    ------
+    InputError: the three arrays differ in length.
+    """
+    l, m, flux = (np.asarray(x, float) for x in (l, m, flux))
+    if not len(l) == len(m) == len(flux):
+        raise InputError("Positions and fluxes of the sources to fit differ in number.")
+    asked = np.ones(len(l), bool) if wanted is None else np.asarray(wanted, bool)
+    found = np.full((len(l), 3), np.nan)
+    for group in _groups(l, m, flux, asked, JOINT_RADIUS * beam.major):
+        start = np.column_stack([l[group], m[group], flux[group]])
+        fitted = _fit_group(restored, start, beam, cell)
+        moved = np.hypot(*(fitted - start)[:, :2].T)
+        keep = asked[group] & (moved < beam.major)
+        found[group[keep]] = fitted[keep]
+    return FittedSources(found[:, 0], found[:, 1], found[:, 2], np.isfinite(found[:, 2]))
+
+
+def _groups(
+    l: np.ndarray, m: np.ndarray, flux: np.ndarray, asked: np.ndarray, radius: float
+) -> Iterator[np.ndarray]:
+    """Indices of sources to fit together: friends of friends, one of them asked for at least.
+
+    Friendship needs one of the two to be asked for, so that a crowd of faint ones does not join
+    the whole field; nor does a neighbour of under a thousandth of the flux matter.
+    """
+    pairs = _pairs(l, m, radius)
+    if len(pairs):
+        bright = np.where(asked[pairs], flux[pairs], 0).max(axis=1)
+        pairs = pairs[asked[pairs].any(axis=1) & (flux[pairs].min(axis=1) > 1e-3 * bright)]
+    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(l), len(l)))
+    _, label = connected_components(links, directed=False)
+    for number in np.unique(label[asked]):
+        yield np.flatnonzero(label == number)
+
+
+def _fit_group(restored: np.ndarray, start: np.ndarray, beam: Beam, cell: float) -> np.ndarray:
+    """Fit Gaussians together; start and result are (source, [l, m, flux])."""
+    lp, mp, values = _pixels_around(restored, start[:, 0], start[:, 1], beam, cell)
+    scale = np.array([beam.minor, beam.minor, max(np.abs(start[:, 2]).max(), 1e-12)])
+
+    def misfit(p: np.ndarray) -> np.ndarray:
+        sources = p.reshape(-1, 3) * scale
+        model = sum(s * gaussian(beam, lp - l, mp - m) for l, m, s in sources)
+        return (model - values) / scale[2]
+
+    fit = optimize.least_squares(misfit, (start / scale).ravel(), method="trf", x_scale="jac")
+    return fit.x.reshape(-1, 3) * scale
+
+
+def _pixels_around(
+    image: np.ndarray, l: np.ndarray, m: np.ndarray, beam: Beam, cell: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions (rad) and values of the pixels near any of some sources."""
+    npixel = image.shape[0]
+    radius = FIT_RADIUS * beam.major
+    near = ~off_source(npixel, cell, l, m, radius)
+    i, j = np.nonzero(near)
+    return (i - npixel // 2) * cell, (j - npixel // 2) * cell, np.asarray(image[near], float)
+
+
+def _box(x: float, y: float, npixel: int, reach: int) -> tuple[slice, slice]:
+    """The slices of a square around an offset in pixels, cut at the image's rim."""
+    i, j = round(x) + npixel // 2, round(y) + npixel // 2
+    return (slice(max(i - reach, 0), max(i + reach + 1, 0)),
+            slice(max(j - reach, 0), max(j + reach + 1, 0)))
+
+
+def _offsets(box: tuple[slice, slice], npixel: int) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets from the image's centre, pixels, along both axes of a box."""
+    i, j = (np.arange(npixel)[part] - npixel // 2 for part in box)
+    return i[:, None], j[None, :]
+
+
+@dataclass(frozen=True)
+class FluxQuality:
+    """Fitted sources against the truth.
+
+    Attributes
+    ----------
+    ratio_median: fitted / true flux of the isolated sources. ratio_scatter: its robust rms.
+    ratio_std: its standard deviation, which outliers move.
+    position_offset_beam: median distance from the true position, in beams (major axis).
+    n: how many isolated sources there are. index: which sources of the truth were measured.
+    true_flux, flux: Jy. offset_l_beam, offset_m_beam: fitted minus true. isolated: bool. All of
+    shape (measured,).
+    """
+
+    ratio_median: float
+    ratio_scatter: float
+    ratio_std: float
+    position_offset_beam: float
+    n: int
+    index: np.ndarray
+    true_flux: np.ndarray
+    flux: np.ndarray
+    offset_l_beam: np.ndarray
+    offset_m_beam: np.ndarray
+    isolated: np.ndarray
+
+
+def match_truth(
+    restored: np.ndarray, l: np.ndarray, m: np.ndarray, flux: np.ndarray, beam: Beam, cell: float,
+    *, flux_limit: float = 0.5,
+) -> FluxQuality:
+    """Fit every source of the truth above `flux_limit` (apparent, Jy) and compare.
+
+    l, m (rad) and apparent flux (Jy) are those of all components of the truth, the faint ones
+    too, at the image's frequency. The sums over no source are NaN.
+    """
+    l, m, flux = (np.asarray(x, float) for x in (l, m, flux))
+    bright = flux > flux_limit
+    found = fit_sources(restored, l, m, flux, beam, cell, wanted=bright)
+    alone = isolated(l, m, flux, beam)
+    index = np.flatnonzero(bright & found.converged)
+    dl, dm = (found.l - l)[index] / beam.major, (found.m - m)[index] / beam.major
+    chosen = alone[index]
+    ratio = (found.flux[index] / flux[index])[chosen]
+    offset = np.hypot(dl, dm)[chosen]
+    return FluxQuality(
+        _or_nan(np.median, ratio), _or_nan(robust_rms, ratio), _or_nan(np.std, ratio),
+        _or_nan(np.median, offset), int(chosen.sum()), index, flux[index], found.flux[index], dl,
+        dm, chosen)
+
+
+def _or_nan(measure: Callable[[np.ndarray], float], values: np.ndarray) -> float:
+    return float(measure(values)) if values.size else float("nan")
+
+
+@dataclass(frozen=True)
+class CrossMatch:
+    """Pairs of the nearest sources of two lists: `index` of the second for each of the first
+    (-1: none within the radius), their `distance` in rad (inf), both (first,)."""
+
+    index: np.ndarray
+    distance: np.ndarray
+
+    @property
+    def fraction(self) -> float:
+        """Share of the first list that has a partner: completeness or reliability."""
+        return float(np.mean(self.index >= 0)) if self.index.size else float("nan")
+
+
+def cross_match(
+    l: np.ndarray, m: np.ndarray, other_l: np.ndarray, other_m: np.ndarray, radius: float
+) -> CrossMatch:
+    """The nearest source of another list within a radius (rad), and a source serves only once.
+
+    With the truth as the first list `fraction` is the completeness; with the found sources
+    first it is the reliability.
+    """
+    if len(other_l) == 0 or len(l) == 0:
+        return CrossMatch(np.full(len(l), -1), np.full(len(l), np.inf))
+    tree = cKDTree(np.column_stack([other_l, other_m]))
+    distance, index = tree.query(np.column_stack([l, m]), distance_upper_bound=radius)
+    index = np.where(np.isfinite(distance), index, -1)
+    for k in np.unique(index[index >= 0]):
+        rivals = np.flatnonzero(index == k)
+        losers = rivals[rivals != rivals[np.argmin(distance[rivals])]]
+        index[losers], distance[losers] = -1, np.inf
+    return CrossMatch(index, distance)

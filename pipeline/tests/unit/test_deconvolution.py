@@ -1,0 +1,179 @@
+import threading
+
+import numpy as np
+import pytest
+
+from arl import deconvolution, gridding
+from arl.conventions import lm_axis, lmn
+from arl.errors import InputError
+from arl.restoration import fit_beam
+from arl.simulation import predict_components
+
+NPIXEL, CELL = 128, 4e-3
+FREQUENCY = np.array([95e6, 105e6])
+PIXELS = np.array([[70, 40], [30, 90], [100, 17]])
+FLUX = np.array([10.0, 8.0, 6.0])  # all far above 6 x what sidelobes leave as noise
+
+
+def images_of(uvw, vis, weight):
+    return np.stack([
+        gridding.invert(uvw, FREQUENCY[k:k + 1], vis[..., k:k + 1].astype(np.complex64),
+                        weight[..., k:k + 1], npixel=NPIXEL, cell=CELL, epsilon=1e-4, threads=1)
+        / weight[..., k].sum() for k in range(FREQUENCY.size)])
+
+
+NOISE = 0.5
+
+
+@pytest.fixture(scope="module")
+def visibilities(uvw):
+    """Three sources on pixels, no two of them mirror images, and noise."""
+    axis = lm_axis(NPIXEL, CELL)
+    flux = np.repeat(FLUX[:, None], FREQUENCY.size, axis=1)
+    vis = predict_components(uvw, FREQUENCY, lmn(axis[PIXELS[:, 0]], axis[PIXELS[:, 1]]), flux)
+    return vis + np.random.default_rng(3).normal(0, NOISE, (*vis.shape, 2)) @ [1, 1j]
+
+
+@pytest.fixture(scope="module")
+def observed(uvw, visibilities):
+    """Dirty images, PSFs, bands."""
+    weight = np.ones(visibilities.shape, np.float32)
+    psf = images_of(uvw, np.ones(visibilities.shape), weight)
+    bands = deconvolution.Bands(FREQUENCY[:, None] + [-5e6, 5e6], weight.sum(axis=(0, 1)),
+                                fit_beam(psf[0], CELL).major, CELL)
+    return images_of(uvw, visibilities, weight), psf, bands
+
+
+def residual_of(uvw, vis, model):
+    predicted = [gridding.predict(uvw, FREQUENCY[k:k + 1], model[k], cell=CELL, epsilon=1e-4,
+                                  threads=1) for k in range(FREQUENCY.size)]
+    return images_of(uvw, vis - np.concatenate(predicted, axis=-1),
+                     np.ones(vis.shape, np.float32))
+
+
+def options(**changes):
+    return deconvolution.CleanOptions(scales=(0,), spectral_terms=1, **changes)
+
+
+def clean(observed, chosen, **more):
+    dirty, psf, bands = observed
+    return deconvolution.clean(dirty, psf, np.zeros_like(dirty), bands, chosen, threads=1, **more)
+
+
+def test_components_fall_only_where_the_mask_allows(observed):
+    """A mask with no symmetry, so that a turned or mirrored one is noticed."""
+    mask = np.zeros((NPIXEL, NPIXEL), bool)
+    mask[28:33, 86:97] = True
+    found = clean(observed, options(threshold=0.5, threshold_sigma=None), mask=mask).model
+    assert not found[:, ~mask].any()
+    assert found[0].argmax() == np.ravel_multi_index(PIXELS[1], found[0].shape)
+    free = clean(observed, options(threshold=0.5, threshold_sigma=None)).model
+    assert free[:, ~mask].any()
+
+
+def test_a_mask_of_another_size_is_refused(observed):
+    with pytest.raises(InputError, match="mask has shape"):
+        clean(observed, options(), mask=np.ones((4, 4), bool))
+
+
+def test_the_auto_mask_keeps_deep_cleaning_off_the_noise(uvw, visibilities, observed):
+    """To 1 sigma in four major cycles: the residual is the noise of theory, the fluxes are true,
+    and no component lies away from a source; without the mask thousands do."""
+    deep = {"threshold_sigma": 1.0, "gain": 0.2, "iterations": 5_000}
+    residual, psf, bands = observed
+    model = np.zeros_like(residual)
+    for _ in range(4):
+        model = deconvolution.clean(residual, psf, model, bands,
+                                    options(auto_mask_sigma=6.0, **deep), threads=1).model
+        residual = residual_of(uvw, visibilities, model)
+    i, j = np.indices((NPIXEL, NPIXEL))
+    near = np.min([np.hypot(i - a, j - b) for a, b in PIXELS], axis=0) < 8
+    assert not model[:, ~near].any()
+    free = clean(observed, options(major_gain=1.0, **deep)).model
+    assert np.count_nonzero(free[:, ~near]) > 1000
+    flux = [model[0, a - 2:a + 3, b - 2:b + 3].sum() for a, b in PIXELS]
+    np.testing.assert_allclose(flux, FLUX, rtol=0.02)
+    assert residual[0].std() == pytest.approx(
+        NOISE / np.sqrt(np.prod(visibilities.shape[:2])), rel=0.05)
+
+
+def test_the_auto_mask_stage_stops_at_the_major_cycle_first(observed):
+    """Half of a peak of about 10 Jy is above 6 sigma: nothing to mask yet."""
+    found = clean(observed, options(auto_mask_sigma=6.0, major_gain=0.5))
+    half = float(np.abs(observed[0].mean(axis=0)).max()) / 2
+    plain = clean(observed, options(threshold=half, threshold_sigma=None, major_gain=1.0))
+    assert not found.finished
+    np.testing.assert_allclose(found.model, plain.model, rtol=1e-4, atol=1e-4)
+
+
+def test_the_iterations_bound_both_stages_together(observed):
+    found = clean(observed, options(auto_mask_sigma=6.0, major_gain=1.0, threshold_sigma=0.5,
+                                    iterations=40))
+    assert 0 < found.iterations <= 41
+    assert found.finished
+
+
+def test_an_image_below_the_threshold_is_left_alone(observed):
+    found = clean(observed, options(threshold=1e3))
+    assert found.iterations == 0
+    assert not found.model.any()
+
+
+def test_inputs_stay_as_they_were_and_the_model_is_added_to(observed):
+    dirty, psf, bands = observed
+    start = np.zeros_like(dirty)
+    start[:, 5, 6] = 0.25
+    kept = [x.copy() for x in (dirty, psf, start)]
+    found = deconvolution.clean(dirty, psf, start, bands, options(threshold=2.0), threads=1)
+    for now, before in zip((dirty, psf, start), kept, strict=True):
+        np.testing.assert_array_equal(now, before)
+    np.testing.assert_allclose(found.model[:, 5, 6], 0.25, rtol=1e-6)
+    assert found.model.sum() > start.sum()
+
+
+def test_the_rim_is_cleaned(uvw):
+    """The 2018 pipeline left the outer 8 pixels; a source two pixels from the edge is found."""
+    axis = lm_axis(NPIXEL, CELL)
+    vis = predict_components(uvw, FREQUENCY, lmn(axis[[2]], axis[[60]]), np.ones((1, 2)))
+    weight = np.ones(vis.shape, np.float32)
+    psf = images_of(uvw, np.ones(vis.shape), weight)
+    bands = deconvolution.Bands(FREQUENCY[:, None] + [-5e6, 5e6], weight.sum(axis=(0, 1)),
+                                fit_beam(psf[0], CELL).major, CELL)
+    found = clean((images_of(uvw, vis, weight), psf, bands), options(threshold=0.3))
+    assert found.model[0].argmax() == np.ravel_multi_index((2, 60), found.model[0].shape)
+
+
+def test_the_auto_mask_is_the_grown_footprint_of_all_bands():
+    model = np.zeros((2, 9, 9))
+    model[0, 2, 3], model[1, 7, 7] = 1.0, -0.1
+    mask = deconvolution.auto_mask(model)
+    expected = np.zeros((9, 9), bool)
+    expected[1:4, 2:5] = expected[6:9, 6:9] = True
+    np.testing.assert_array_equal(mask, expected)
+    assert np.count_nonzero(deconvolution.auto_mask(model, dilation=0)) == 2
+
+
+@pytest.mark.parametrize("scales", [(0,), (0, 4)])
+def test_nothing_is_printed_and_the_output_works_afterwards(observed, capfd, scales):
+    print("before", flush=True)
+    clean(observed, deconvolution.CleanOptions(scales=scales, threshold=1.0))
+    print("after", flush=True)
+    out, err = capfd.readouterr()
+    assert out == "before\nafter\n"
+    assert err == ""
+
+
+def test_other_threads_print_while_it_cleans(observed, capsys):
+    seen = threading.Event()
+
+    def speak():
+        print("other thread")
+        seen.set()
+
+    with deconvolution._own_prints_dropped():
+        print("own thread")
+        thread = threading.Thread(target=speak)
+        thread.start()
+        thread.join()
+    assert seen.is_set()
+    assert capsys.readouterr().out == "other thread\n"

@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+
+from arl import quality
+from arl.conventions import lm_axis
+from arl.errors import InputError
+from arl.restoration import Beam, gaussian
+
+NPIXEL, CELL = 128, 1.6e-3
+BEAM = Beam(5.5e-3, 4.2e-3, 0.5)
+
+
+def sky(l, m, flux):
+    axis = lm_axis(NPIXEL, CELL)
+    return sum(s * gaussian(BEAM, axis[:, None] - x, axis[None, :] - y)
+               for x, y, s in zip(l, m, flux, strict=True))
+
+
+def test_the_robust_rms_is_sigma_in_spite_of_sources():
+    values = np.random.default_rng(1).normal(0.0, 2.0, (200, 200))
+    values[:3, :50] = 1e4
+    assert quality.robust_rms(values) == pytest.approx(2.0, rel=0.03)
+
+
+def test_statistics_of_what_is_known():
+    noise = np.random.default_rng(2).normal(0.0, 3.0, (300, 300))
+    found = quality.image_statistics(noise)
+    assert found.rms == pytest.approx(3.0, rel=0.01)
+    assert abs(found.skew) < 0.03
+    assert abs(found.kurtosis) < 0.06
+    exponential = np.random.default_rng(3).exponential(1.0, (400, 400))
+    assert quality.image_statistics(exponential).skew == pytest.approx(2.0, rel=0.1)
+    assert quality.image_statistics(exponential).kurtosis == pytest.approx(6.0, rel=0.3)
+
+
+def test_a_mask_leaves_out_pixels():
+    image = np.array([[1.0, -5.0], [1.0, 1.0]])
+    found = quality.image_statistics(image, image > 0)
+    assert (found.peak, found.minimum, found.rms) == (1.0, 1.0, 1.0)
+    with pytest.raises(InputError, match="no pixel"):
+        quality.image_statistics(image, image > 9)
+
+
+def test_off_source_pixels_are_those_outside_the_circles():
+    away = quality.off_source(NPIXEL, CELL, [10 * CELL], [-62.5 * CELL], 3 * CELL)
+    i, j = np.indices((NPIXEL, NPIXEL)) - NPIXEL // 2
+    np.testing.assert_array_equal(away, np.hypot(i - 10, j + 62.5) > 3)
+
+
+def test_isolation_asks_for_distance_and_for_relative_flux():
+    b = BEAM.major
+    l = np.array([0.0, 1.9, 10.0, 11.9, 20.0, 22.1]) * b
+    flux = np.array([1.0, 0.05, 1.0, 0.2, 1.0, 1.0])
+    found = quality.isolated(l, np.zeros(6), flux, BEAM)
+    assert found.tolist() == [True, False, False, False, True, True]
+
+
+def test_fits_are_exact_off_the_grid_and_at_the_rim():
+    rim = CELL * (NPIXEL // 2 - 1)
+    l, m = np.array([0.4, -20.3, 30.49]) * CELL, np.array([-0.3, 15.5, -8.25]) * CELL
+    l, m = np.append(l, rim), np.append(m, 0.0)
+    flux = np.array([2.0, 0.7, 5.0, 1.0])
+    shift = 0.4 * CELL
+    found = quality.fit_sources(sky(l, m, flux), l + shift, m - shift, 0.6 * flux, BEAM, CELL)
+    np.testing.assert_allclose(found.flux, flux, rtol=1e-6)
+    np.testing.assert_allclose(found.l, l, atol=1e-6 * CELL)
+    np.testing.assert_allclose(found.m, m, atol=1e-6 * CELL)
+    assert found.converged.all()
+
+
+def test_neighbours_share_a_fit():
+    l, m = np.array([0.0, 1.2 * BEAM.major]), np.array([0.1, 0.3]) * CELL
+    flux = np.array([1.0, 4.0])
+    image = sky(l, m, flux)
+    together = quality.fit_sources(image, l, m, flux, BEAM, CELL,
+                                   wanted=np.array([True, False]))
+    assert together.flux[0] == pytest.approx(1.0, rel=1e-5)
+    assert np.isnan(together.flux[1])
+    alone = quality.fit_sources(image, l[:1], m[:1], flux[:1], BEAM, CELL)
+    assert not abs(alone.flux[0] - 1.0) < 0.05  # nor NaN: what the joint fit is for
+
+
+def test_a_source_that_is_not_there_does_not_count_as_fitted():
+    l = np.array([20 * CELL, 0.0])
+    image = sky([20.0 * CELL + 1.3 * BEAM.major], [0.0], [1.0])
+    found = quality.fit_sources(image, l[:1], np.zeros(1), np.ones(1), BEAM, CELL)
+    assert not found.converged[0]
+    assert np.isnan(found.flux[0])
+
+
+def test_fits_have_the_noise_of_theory():
+    """Flux error of a least-squares fit in white noise: after Condon 1997, PASP 109, 166.
+
+    Of fixed shape g the flux has variance sigma^2 / sum(g^2), and sum(g^2) = area / (2 cell^2);
+    the position is odd where g is even and does not add to it.
+    """
+    generator = np.random.default_rng(4)
+    axis = np.arange(-7, 8) * 8.0 * CELL
+    l, m = (x.ravel() + 0.3 * CELL for x in np.meshgrid(axis, axis))
+    image = sky(l, m, np.ones(l.size)) + generator.normal(0, 0.01, (NPIXEL, NPIXEL))
+    found = quality.fit_sources(image, l, m, np.ones(l.size), BEAM, CELL)
+    theory = 0.01 * np.sqrt(2 * CELL**2 / BEAM.area)
+    assert np.std(found.flux) == pytest.approx(theory, rel=0.2)
+    assert np.mean(found.flux) == pytest.approx(1.0, abs=4 * theory / np.sqrt(l.size))
+
+
+def test_truth_is_matched_with_its_isolated_sources():
+    l, m = np.array([-40, 0, 2, 40, 45.0]) * CELL, np.array([5.2, 0, 0, -9.4, 30]) * CELL
+    true = np.array([1.0, 2.0, 1.5, 3.0, 0.01])
+    moved = 0.05 * BEAM.major
+    image = sky(l + moved, m, 0.98 * true)
+    found = quality.match_truth(image, l, m, true, BEAM, CELL)
+    assert found.index.tolist() == [0, 1, 2, 3]
+    assert found.isolated.tolist() == [True, False, False, True]
+    assert found.n == 2
+    assert found.ratio_median == pytest.approx(0.98, rel=1e-4)
+    assert found.ratio_scatter < 1e-4
+    assert found.position_offset_beam == pytest.approx(0.05, rel=1e-2)
+    np.testing.assert_allclose(found.offset_l_beam, 0.05, rtol=1e-2)
+    np.testing.assert_allclose(found.offset_m_beam, 0.0, atol=1e-3)
+
+
+def test_no_source_above_the_limit_is_no_number():
+    found = quality.match_truth(np.zeros((32, 32)), [0.0], [0.0], [0.1], BEAM, CELL)
+    assert found.n == 0
+    assert np.isnan(found.ratio_median)
+
+
+def test_differing_lists_are_refused():
+    with pytest.raises(InputError, match="differ in number"):
+        quality.fit_sources(np.zeros((8, 8)), [0.0], [0.0, 1.0], [1.0], BEAM, CELL)
+
+
+def test_a_source_serves_one_partner_the_nearest():
+    found = quality.cross_match(
+        np.array([0.0, 0.1, 5.0]), np.zeros(3), np.array([0.02, 9.0]), np.zeros(2), 0.5)
+    assert found.index.tolist() == [0, -1, -1]
+    assert found.fraction == pytest.approx(1 / 3)
+    assert quality.cross_match(np.zeros(2), np.zeros(2), [], [], 1.0).fraction == 0.0
