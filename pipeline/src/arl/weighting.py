@@ -1,10 +1,11 @@
-"""Imaging weights: natural, uniform and Briggs, from a grid of weights that partitions share."""
+"""Imaging weights: natural, uniform, Briggs from a grid that partitions share; Gaussian taper."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from arl.conventions import C
+from arl.errors import InputError
 
 
 def _cells(
@@ -50,3 +51,22 @@ def reweight(
         f2 = (5 * 10.0 ** -robust) ** 2 / (np.sum(density**2) / np.sum(density))
         factor = 1.0 / (1.0 + local * f2)
     return (weight * factor * inside).astype(np.float32)
+
+
+def taper(
+    uvw: np.ndarray, frequency: np.ndarray, weight: np.ndarray, *, fwhm: float
+) -> np.ndarray:
+    """Weights (time, baseline, chan) times a Gaussian in uv, float32.
+
+    It is the transform of a Gaussian of width `fwhm` (rad) on the sky: exp(-(pi fwhm q)^2 /
+    (4 ln 2)) at q wavelengths (Briggs 1995, PhD thesis, section 3.2). No more than a filter: the
+    beam is the convolution of the untapered one with it.
+
+    Raises
+    ------
+    InputError: the width is not positive.
+    """
+    if not fwhm > 0:
+        raise InputError(f"A taper needs a positive width on the sky, not {fwhm} rad.")
+    square = (uvw[..., 0] ** 2 + uvw[..., 1] ** 2)[..., None] * (frequency / C) ** 2
+    return (weight * np.exp(-(np.pi * fwhm) ** 2 / (4 * np.log(2)) * square)).astype(np.float32)

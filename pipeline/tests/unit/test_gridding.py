@@ -106,3 +106,30 @@ def test_good_sizes(wanted, size):
 
 def test_powers_of_two():
     assert [gridding.power_of_two(n) for n in (2, 3, 479, 512)] == [2, 4, 512, 512]
+
+
+@pytest.mark.parametrize(("l", "m"), [(0.176, 0.0), (-0.18, 0.22), (0.03, -0.33)])
+def test_sources_10_to_20_degrees_away_are_exact_and_the_sign_of_w_matters(uvw, l, m):
+    """At these offsets a wrong sign of w is an error of order one, not a detail."""
+    cell, npixel = 5.5e-3, 128
+    i, j = round(l / cell) + npixel // 2, round(m / cell) + npixel // 2
+    image = np.zeros((npixel, npixel))
+    image[i, j] = 2.0
+    axis = lm_axis(npixel, cell)
+    where, flux = lmn(axis[i], axis[j])[None], np.full((1, 2), 2.0)
+    assert 9 < np.degrees(np.arccos(where[0, 2])) < 20
+    found = gridding.predict(uvw, FREQUENCY, image, cell=cell, epsilon=1e-8, threads=1)
+    assert relative(found, direct_sum(uvw, FREQUENCY, where, flux)) <= 1e-8
+    assert relative(found, direct_sum(uvw * [1, 1, -1], FREQUENCY, where, flux)) > 0.1
+
+
+def test_samples_of_weight_zero_do_not_count(uvw):
+    shape = (*uvw.shape[:2], 2)
+    vis = np.random.default_rng(6).standard_normal(shape).astype(np.complex64)
+    weight = np.ones(shape, np.float32)
+    weight[1, ::3], weight[2, 5, 0] = 0.0, 0.0
+    options = {"npixel": NPIXEL, "cell": CELL, "epsilon": 1e-4, "threads": 1}
+    image = gridding.invert(uvw, FREQUENCY, vis, weight, **options)
+    spoiled = np.where(weight > 0, vis, 1e6 + 1e6j).astype(np.complex64)
+    np.testing.assert_allclose(gridding.invert(uvw, FREQUENCY, spoiled, weight, **options), image,
+                               atol=1e-3)
