@@ -1,34 +1,68 @@
-# make help lists the targets
+# ical-swarm: `make help` lists the targets. Options: PYTHON=, ARGS=.
 SHELL := /bin/bash
-PYTHON ?= python3.11
+.SHELLFLAGS := -eu -o pipefail -c
 VENV := .venv
-STAMP := $(VENV)/.installed
-BIN := $(VENV)/bin
+BIN := $(CURDIR)/$(VENV)/bin
+ARGS ?=
+# the first of these that runs; 3.11 first, as the images' wheels are for it
+PYTHONS := python3.11 python3.12 python3.13 python3
+PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYTEST := cd pipeline && $(BIN)/python -m pytest
+# matplotlib and numba keep their caches with the checkout, not in the user's home
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
-.PHONY: help setup lint check test clean
+.DEFAULT_GOAL := help
+.PHONY: help setup test check lint unit integration lock clean
 
-help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP) ## make .venv from the locked requirements
+setup: $(VENV)/.installed ## make .venv: ical, ansible-playbook, molecule, from locked hashes
 
-$(STAMP): requirements/controller.txt
-	@command -v $(PYTHON) >/dev/null || { echo "make setup needs Python 3.11 as $(PYTHON): install it, or name it with PYTHON=..."; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq python3-venv; else sudo apt-get update -qq && sudo apt-get install -y -qq python3-venv; fi; }
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --only-binary=:all: -r requirements/controller.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e pipeline
-	touch $@
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo "make setup needs Python 3.11 or later: apt-get install python3, or name one with PYTHON=/path/to/python3.11"; exit 1; fi
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "python3-venv is missing: installing it"; \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null \
+	  || { echo "could not install python3-venv: install it (needs root) and try again"; exit 1; }; fi
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.locked: requirements/controller.txt | $(VENV)/bin/python
+	@echo "installing the locked requirements (2 to 5 minutes the first time)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --only-binary=:all: -r requirements/controller.txt
+	@touch $@
+
+$(VENV)/.installed: pipeline/pyproject.toml $(VENV)/.locked
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation -e pipeline
+	@touch $@
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check pipeline
-	cd pipeline && ../$(BIN)/mypy src
+	cd pipeline && $(BIN)/mypy src
 
-check: lint ## lint and the unit tests: under 5 minutes
-	cd pipeline && ../$(BIN)/python -m pytest -q tests/unit
+unit: setup ## unit tests: every kernel against independent truth
+	$(PYTEST) -q tests/unit
 
-test: lint ## everything: installs what it needs, then lint and all tests
-	cd pipeline && ../$(BIN)/python -m pytest -q tests
+integration: setup ## ical on a local Dask cluster
+	$(PYTEST) -q tests/integration
 
-clean: ## remove what the targets made
-	rm -rf $(VENV) pipeline/src/*.egg-info
+check: lint ## lint and unit tests: under 5 minutes
+	$(PYTEST) -q tests/unit
+
+test: lint ## everything: lint and all tests
+	$(PYTEST) -q tests
+
+# uv reads no configuration, so that no local index leaves a trace: the hashes are those of the public files
+LOCK = env -u UV_INDEX -u UV_FIND_LINKS .cache/uv/bin/uv pip compile --quiet --no-config --no-header --no-annotate --generate-hashes \
+	--only-binary :all: --no-emit-index-url --no-emit-find-links --python-version 3.11
+lock: ## resolve the requirements again: make lock [ARGS="--upgrade"]
+	$(PYTHON) -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv
+	$(LOCK) --python-platform x86_64-manylinux_2_28 $(ARGS) requirements/image.in -o requirements/image.txt >/dev/null
+	$(LOCK) --universal -c requirements/image.txt $(ARGS) requirements/controller.in -o requirements/controller.txt >/dev/null
+
+clean: ## remove .venv, caches and builds (results stay)
+	rm -rf $(VENV) .cache pipeline/build pipeline/src/*.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
