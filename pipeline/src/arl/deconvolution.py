@@ -60,6 +60,8 @@ class CleanOptions:
     iterations: at most, in one minor loop.
     auto_mask_sigma: look everywhere only above this many times the noise, then go on to the
     threshold where the model has something; None: look everywhere all the way.
+    mask_threshold: the same as Jy per beam in the band where the residual is strongest; with both
+    the higher level holds.
     """
 
     scales: tuple[int, ...] = (0, 3, 10)
@@ -70,6 +72,7 @@ class CleanOptions:
     threshold_sigma: float | None = 3.0
     iterations: int = MAX_ITERATIONS
     auto_mask_sigma: float | None = None
+    mask_threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -136,13 +139,16 @@ def _levels(
 
     All from the mean over bands, in which radler looks for peaks.
     """
-    if options.auto_mask_sigma is None:
+    if options.auto_mask_sigma is None and options.mask_threshold is None:
         return None
     joined = np.tensordot(bands.weight / np.sum(bands.weight), residual, axes=1)
     noise = robust_rms(joined)
     final = max(options.threshold, (options.threshold_sigma or 0.0) * noise)
-    stop = max(final, (1 - options.major_gain) * float(np.abs(joined).max()))
-    return max(stop, options.auto_mask_sigma * noise), stop, final
+    peak = float(np.abs(joined).max())
+    stop = max(final, (1 - options.major_gain) * peak)
+    # a source that stands out in one band stands out less in the mean
+    absolute = (options.mask_threshold or 0.0) * peak / float(np.abs(residual).max())
+    return max(stop, (options.auto_mask_sigma or 0.0) * noise, absolute), stop, final
 
 
 def auto_mask(model: np.ndarray, *, dilation: int = 1) -> np.ndarray:

@@ -34,6 +34,7 @@ class PartitionData:
     antenna1: np.ndarray
     antenna2: np.ndarray
     antenna_names: tuple[str, ...]
+    phase_centre: tuple[float, float]
 
     @property
     def nbytes(self) -> int:
@@ -90,4 +91,5 @@ def _read(path: str, column: str) -> PartitionData:
     return PartitionData(
         np.asarray(dataset["time"].values, float), np.asarray(dataset["frequency"].values, float),
         np.asarray(dataset["UVW"].values, float), vis, weight, antenna1, antenna2, tuple(names),
+        tuple(dataset.attrs["phase_centre_rad"]),
     )

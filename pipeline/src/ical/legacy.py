@@ -93,7 +93,9 @@ def _clean(section: str, target: str) -> dict[str, tuple[str, Converter]]:
     names: dict[str, tuple[str, Converter]] = {
         "scales": ("scales", _as_is), "algorithm": ("algorithm", _algorithm),
         "nmoment": ("spectral_terms", _as_is), "niter": ("minor_iterations", _as_is),
-        "fractional_threshold": ("major_gain", _major_gain), "threshold": ("threshold", _as_is),
+        "fractional_threshold": ("major_gain", _major_gain),
+        # what it looked for; sources that it found we clean to the noise
+        "threshold": ("mask_threshold", _as_is),
         "gain": ("gain", _as_is),
     }
     return {f"processing.{section}.{old}": (f"{target}.{new}", convert)

@@ -153,6 +153,10 @@ class MinorLoop(Section):
         5.0, gt=0,
         description="find components only above this many times the noise first, then go down to "
         "auto_threshold where some were found; null: no mask")
+    mask_threshold: float | None = Field(
+        None, gt=0,
+        description="the same level as Jy/beam in the band where the residual is strongest; with "
+        "auto_mask the higher of the two holds; null: none")
 
 
 class Clean(MinorLoop):

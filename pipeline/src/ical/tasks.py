@@ -6,14 +6,12 @@ their sum of weights; `sum_images` adds them in float64 and in the order of the 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from arl import deconvolution, gridding, weighting
+from arl import deconvolution, gridding, simulation, sky, weighting
 from arl.calibration import apply, chain, conditioning, normal
 from arl.calibration.solver import Solution
 from ical.cluster import library_threads
@@ -161,12 +159,14 @@ class Calibration:
     local: how many of the leading terms have all their intervals inside one partition.
     start: gains to start from by term, on the partition's intervals.
     min_snr: solutions below it are flagged.
+    start_model: components to calibrate against in place of the image model, or None.
     """
 
     terms: tuple[chain.TermBlocks, ...]
     local: int
     start: dict[str, np.ndarray]
     min_snr: float
+    start_model: sky.Components | None
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,9 @@ def calibrate(
     """Predict, solve the local terms and, when no other term is left, image the residual."""
     data = load(source.path, source.column)
     predicted = _predict(data, model, grid)
-    matrices = reduce_against(data, predicted, work.terms)
+    against = (predicted if work.start_model is None
+               else _predict_components(data, work.start_model))
+    matrices = reduce_against(data, against, work.terms)
     solved, matrices = solve_terms(matrices, work.terms[: work.local], work.start, work.min_snr)
     if work.local < len(work.terms):
         return PassResult(solved, chain.keep_terms(matrices, work.local), None)
@@ -212,6 +214,13 @@ def solve_terms(
         )
 
     return chain.solve_chain(matrices, terms, start, finish, chain.SolverOptions())
+
+
+def _predict_components(data: PartitionData, components: sky.Components) -> np.ndarray:
+    flux = sky.spectrum(components, data.frequency)
+    directions = sky.lmn_of(components, *data.phase_centre)
+    return simulation.predict_components(
+        data.uvw, data.frequency, directions, flux).astype(np.complex64)
 
 
 def reduce_against(
@@ -273,24 +282,7 @@ def clean(
     options: deconvolution.CleanOptions,
 ) -> deconvolution.CleanResult:
     """One minor loop over all bands, with all of this worker's library threads."""
-    with _no_chatter():
-        return deconvolution.clean(residual, psf, model, bands, options, threads=library_threads())
-
-
-@contextmanager
-def _no_chatter() -> Iterator[None]:
-    """Keep radler's own report off standard output, which belongs to the run's JSON lines.
-
-    It writes to the file descriptor; a worker does one task at a time and prints nothing else.
-    """
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
+    return deconvolution.clean(residual, psf, model, bands, options, threads=library_threads())
 
 
 def write_corrected(source: Source, gains: Sequence[np.ndarray]) -> int:

@@ -97,13 +97,13 @@ def test_units_and_values():
     assert math.isclose(p.observation.time.end_hour_angle, 60.0, abs_tol=1e-6)
     assert p.sky.primary_beam == "airy"
     assert p.sky.positions == "pixel"
-    assert p.imaging.clean.threshold == 0.1
+    assert p.imaging.clean.mask_threshold == 0.1
     assert p.imaging.clean.major_gain == pytest.approx(0.9)
     assert p.imaging.clean.auto_mask is None
     assert (p.selfcal.cycles, p.selfcal.terms) == (5, "TG")
     assert p.selfcal.solution_interval.B == 1e5
     assert p.selfcal.solution_interval.T is None
-    assert p.selfcal_clean.threshold == 0.1
+    assert p.selfcal_clean.mask_threshold == 0.1
 
 
 def test_image_is_that_of_the_2018_run():

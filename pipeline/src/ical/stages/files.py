@@ -87,8 +87,8 @@ class ImageFiles:
     def write_all(
         self, dirty: BandImages, psf: BandImages, model: np.ndarray, residual: BandImages,
         beams: tuple[Beam, ...],
-    ) -> None:
-        """All images of a stage, the restored ones made here; every band with its own beam."""
+    ) -> np.ndarray:
+        """All images of a stage; returns the restored ones (band, l, m), each with its beam."""
         restored = np.stack([restore(m, r, b, self._setup.cell)
                              for m, r, b in zip(model, residual.image, beams, strict=True)])
         self.write("dirty", dirty, beams, "Jy/beam")
@@ -96,6 +96,7 @@ class ImageFiles:
         self.write("model", BandImages(model, residual.weight), None, "Jy/pixel")
         self.write("residual", residual, beams, "Jy/beam")
         self.write("restored", BandImages(restored, residual.weight), beams, "Jy/beam")
+        return restored
 
 
 def residual_quality(residual: BandImages) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,8 @@ def clean_options(loop: MinorLoop) -> CleanOptions:
         spectral_terms=loop.spectral_terms or DEFAULT_SPECTRAL_TERMS, gain=loop.gain,
         major_gain=loop.major_gain, threshold=loop.threshold or 0.0,
         threshold_sigma=None if loop.threshold else loop.auto_threshold,
-        iterations=loop.minor_iterations)
+        iterations=loop.minor_iterations, auto_mask_sigma=loop.auto_mask,
+        mask_threshold=loop.mask_threshold)
 
 
 def band_edges(plan: Plan, frequency: np.ndarray, channel_width: float) -> np.ndarray:
@@ -54,20 +56,52 @@ def band_edges(plan: Plan, frequency: np.ndarray, channel_width: float) -> np.nd
     return np.array([[frequency[a] - half, frequency[b - 1] + half] for a, b in plan.bands])
 
 
-def image(imager: Imager, parameters: Parameters, edges: np.ndarray) -> ImagingResult:
-    """Image, clean, subtract, and again, until it no longer helps or the cycles are used up."""
+@dataclass(frozen=True)
+class Cleaner:
+    """What every major cycle needs: the imager, PSFs, beam, band edges and options.
+
+    `gains` correct the data, by partition name; empty where there is nothing to correct.
+    """
+
+    imager: Imager
+    psf: BandImages
+    beam: Beam
+    edges: np.ndarray
+    options: CleanOptions
+    gains: dict[str, Sequence[np.ndarray]]
+
+    def major_cycles(
+        self, model: np.ndarray, residual: BandImages, count: int, tell: Callable[[int], None]
+    ) -> tuple[np.ndarray, BandImages, list[float]]:
+        """Clean, subtract and image again until it no longer helps or the cycles are used up.
+
+        A cycle that makes the residual worse is not kept. Returns the model, its residual, and
+        the residual's rms (Jy) after each cycle that was kept.
+        """
+        rms: list[float] = []
+        for number in range(1, count + 1):
+            found = self.imager.clean(residual, self.psf, model, self.edges, self.beam,
+                                      self.options)
+            if found.iterations == 0:
+                break
+            new = self.imager.residual(found.model, self.gains)
+            before = residual.rms
+            if new.rms < before:
+                model, residual = found.model, new
+                rms.append(new.rms)
+            tell(number)
+            if new.rms > (1 - LEAST_GAIN) * before:
+                break
+        return model, residual, rms
+
+
+def image(
+    imager: Imager, parameters: Parameters, edges: np.ndarray, tell: Callable[[int], None]
+) -> ImagingResult:
+    """Continuum imaging; `tell` is given the number of each major cycle that is done."""
     dirty, psf = imager.dirty_and_psf()
     beams = fit_beams(psf, imager.grid.cell)
-    options = clean_options(parameters.imaging.clean)
-    model, residual = np.zeros_like(dirty.image), dirty
-    rms = [residual.rms]
-    for _ in range(parameters.imaging.clean.major_cycles):
-        found = imager.clean(residual, psf, model, edges, beams[0], options)
-        if found.iterations == 0:
-            break
-        model = found.model
-        residual = imager.residual(model, {})
-        rms.append(residual.rms)
-        if rms[-1] > (1 - LEAST_GAIN) * rms[-2]:
-            break
-    return ImagingResult(dirty, psf, model, residual, tuple(beams), tuple(rms))
+    cleaner = Cleaner(imager, psf, beams[0], edges, clean_options(parameters.imaging.clean), {})
+    model, residual, rms = cleaner.major_cycles(
+        np.zeros_like(dirty.image), dirty, parameters.imaging.clean.major_cycles, tell)
+    return ImagingResult(dirty, psf, model, residual, tuple(beams), (dirty.rms, *rms))

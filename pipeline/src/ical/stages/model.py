@@ -160,7 +160,8 @@ def simulate_partition(
     uvw = telescope.baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle[rows])
     ideal = simulation.predict_components(
         uvw, setup.frequency[columns], setup.lmn, setup.flux[:, columns])
-    observed = simulation.corrupt(ideal, true_gains(parameters, setup, partition), first, second)
+    gains = _gains(parameters, setup, partition.time_index, partition.channel_index)
+    observed = simulation.corrupt(ideal, gains, first, second)
     if setup.sigma:
         noise = simulation.thermal_noise(parameters.seed, partition.time_index,
                                          partition.channel_index, first.size, setup.sigma)
@@ -175,11 +176,18 @@ def simulate_partition(
     return write_dataset(dataset, path)
 
 
-def true_gains(parameters: Parameters, setup: Setup, partition: Partition) -> np.ndarray:
-    """The injected gains of a partition, (time, ant, chan); all 1 when there are no errors."""
+def injected_gains(parameters: Parameters, setup: Setup) -> np.ndarray:
+    """The injected gains of the whole observation, (time, ant, chan); 1 without errors."""
+    times, channels = np.arange(setup.time.size), np.arange(setup.frequency.size)
+    return _gains(parameters, setup, times, channels)
+
+
+def _gains(
+    parameters: Parameters, setup: Setup, times: np.ndarray, channels: np.ndarray
+) -> np.ndarray:
     errors = parameters.gains
     return simulation.random_gains(
-        parameters.seed, partition.time_index, partition.channel_index, len(setup.layout.names),
+        parameters.seed, times, channels, len(setup.layout.names),
         errors.phase_error if errors else 0.0, errors.amplitude_error if errors else 0.0)
 
 

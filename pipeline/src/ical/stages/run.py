@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,9 @@ from arl.io.zarr import write_dataset
 from ical.context import RunContext
 from ical.imager import Imager, fit_beams
 from ical.metrics import StageMeter
-from ical.stages import files, image, model, selfcal
+from ical.partitions import Plan
+from ical.stages import files, image, model, selfcal, truth
+from ical.stages.loopfile import LoopKeeper
 from ical.stages.model import IDEAL, Setup
 from ical.store import write_json
 
@@ -37,13 +41,18 @@ def run_image(context: RunContext) -> None:
         meter = StageMeter(cluster.client).start()
         setup = model.set_up(context.parameters)
         imager, edges = files.imager_of(context, setup, cluster, IDEAL)
-        context.progress.update(0.1, "imaging")
-        result = image.image(imager, context.parameters, edges)
-        files.ImageFiles(context, "image", setup, edges).write_all(
+        cycles = context.parameters.imaging.clean.major_cycles
+        context.progress.update(0.05, "dirty images and point spread functions")
+        result = image.image(imager, context.parameters, edges, lambda number: (
+            context.progress.update(0.9 * number / cycles, "major cycle", number, cycles)))
+        written = files.ImageFiles(context, "image", setup, edges)
+        restored = written.write_all(
             result.dirty, result.psf, result.model, result.residual, result.beams)
         record = meter.stop()
+    quality = files.residual_quality(result.residual) | truth.flux_quality(
+        restored[0], result.beams[0], setup, imager.plan.bands[0])
     context.store.write_stage("image", record | {
-        "quality": files.residual_quality(result.residual), "rms_jy": list(result.rms)})
+        "quality": quality, "rms_jy": list(result.rms), "warnings": context.progress.warnings})
 
 
 def run_selfcal(context: RunContext) -> None:
@@ -52,37 +61,50 @@ def run_selfcal(context: RunContext) -> None:
         meter = StageMeter(cluster.client).start()
         setup = model.set_up(context.parameters)
         imager, edges = files.imager_of(context, setup, cluster, "VISIBILITY")
-        context.progress.update(0.1, "self-calibrating")
+        context.progress.update(0.02, "dirty images and point spread functions")
         loop = selfcal.SelfCalibration(
             imager, context.parameters, setup.time, setup.frequency.size, edges)
-        result = loop.run()
-        _write_selfcal(context, imager, setup, edges, loop, result)
+        keeper = LoopKeeper(context)
+        result = loop.run(keeper, keeper.read())
+        context.progress.update(0.95, "writing images, gains and corrected visibilities")
+        quality = _write_selfcal(context, imager, setup, edges, loop, result)
         record = meter.stop()
     history = [asdict(cycle) for cycle in result.history]
-    folder = context.store.stage_folder("selfcal")
-    write_json(folder / "history.json", history)
+    write_json(context.store.stage_folder("selfcal") / "history.json", history)
     context.store.write_stage("selfcal", record | {
-        "quality": files.residual_quality(result.residual), "history": history,
+        "quality": quality, "history": history, "warnings": context.progress.warnings,
         "outcome": {"status": result.outcome, "reason": result.reason}})
+    context.store.clear_checkpoint("selfcal")
 
 
 def _write_selfcal(
     context: RunContext, imager: Imager, setup: Setup, edges: np.ndarray,
     loop: selfcal.SelfCalibration, result: selfcal.SelfcalResult,
-) -> None:
-    """Images, gain tables and corrected visibilities of the loop's accepted state."""
-    dirty, _ = imager.dirty_and_psf()
+) -> dict[str, Any]:
+    """Images, gain tables and corrected visibilities of the accepted state; their quality."""
     gains = loop.gains(result.solutions, result.terms)
-    psf = imager.corrected_psf(gains)
-    beams = tuple(fit_beams(psf, imager.grid.cell))
-    files.ImageFiles(context, "selfcal", setup, edges).write_all(
-        dirty, psf, result.model, result.residual, beams)
-    for k, term in enumerate(result.terms):
-        cube = np.full((setup.time.size, len(setup.layout.names), setup.frequency.size), np.nan,
-                       complex)
-        for partition in imager.plan.partitions:
-            cube[slice(*partition.times), :, slice(*partition.channels)] = (
-                gains[partition.name][k])
+    beams = tuple(fit_beams(result.psf, imager.grid.cell))
+    restored = files.ImageFiles(context, "selfcal", setup, edges).write_all(
+        result.dirty, result.psf, result.model, result.residual, beams)
+    quality: dict[str, Any] = files.residual_quality(result.residual)
+    quality |= truth.flux_quality(restored[0], beams[0], setup, imager.plan.bands[0])
+    if not result.terms:
+        return quality
+    cubes = [_whole_cube(imager.plan, setup, gains, k) for k in range(len(result.terms))]
+    for term, cube in zip(result.terms, cubes, strict=True):
         table = gain_table(term, setup.time, setup.layout.names, setup.frequency, cube)
         write_dataset(table, context.store.stage_folder("selfcal") / f"gains_{term}.zarr")
     imager.write_corrected(gains)
+    injected = model.injected_gains(context.parameters, setup)
+    return quality | truth.phase_quality(np.prod(cubes, axis=0), injected, setup)
+
+
+def _whole_cube(
+    plan: Plan, setup: Setup, gains: dict[str, Sequence[np.ndarray]], term: int
+) -> np.ndarray:
+    """One term's gains of all partitions put together, (time, ant, chan)."""
+    shape = (setup.time.size, len(setup.layout.names), setup.frequency.size)
+    cube = np.full(shape, np.nan, complex)
+    for partition in plan.partitions:
+        cube[slice(*partition.times), :, slice(*partition.channels)] = gains[partition.name][term]
+    return cube

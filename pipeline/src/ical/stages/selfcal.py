@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from arl.calibration import chain
 from arl.calibration.intervals import channel_blocks, is_inside, time_blocks
 from arl.deconvolution import CleanOptions
+from arl.sky import load_catalogue
 from ical import tasks
 from ical.imager import BandImages, Imager, fit_beams
 from ical.parameters import Parameters
 from ical.partitions import Partition
-from ical.stages.image import clean_options
+from ical.stages.image import Cleaner, clean_options
 
 MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
 #: The loop goes on while rms falls by this share, and goes back when it rises by that.
 LEAST_GAIN, MOST_LOSS = 0.0125, 0.10
 WHOLE_OBSERVATION_S = 1e9
+FIRST_MIN_SNR = 1.0
+ENDS = {"revert": "REVERTED", "converged": "CONVERGED"}
 
 #: Solutions by partition and term.
 Solutions = dict[str, dict[str, chain.TermSolution]]
@@ -36,22 +40,31 @@ class Cycle:
     reason: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class LoopState:
-    """The last accepted state of the loop."""
+    """The last accepted state of the loop: all that it goes on from.
+
+    Attributes
+    ----------
+    model: on which the next cycle calibrates, (band, l, m) Jy per pixel.
+    solutions: the accepted gains. terms: those they are of. dropped: terms given up.
+    rms: of the residual the gains gave, Jy. history: the cycles so far.
+    """
 
     model: np.ndarray
-    residual: BandImages
-    solutions: Solutions = field(default_factory=dict)
-    terms: str = ""
-    rms: float = np.inf
-    dropped: str = ""
+    solutions: Solutions
+    terms: str
+    dropped: str
+    rms: float
+    history: tuple[Cycle, ...]
 
 
 @dataclass(frozen=True)
 class SelfcalResult:
     """The loop's end: images (band, l, m), gains by partition and term, outcome and history."""
 
+    dirty: BandImages
+    psf: BandImages
     model: np.ndarray
     residual: BandImages
     solutions: Solutions
@@ -59,6 +72,16 @@ class SelfcalResult:
     outcome: str
     reason: str
     history: tuple[Cycle, ...]
+
+
+class Watcher(Protocol):
+    """Who is told of the loop's progress, and keeps its state."""
+
+    def told(self, cycle: Cycle, cycles: int) -> None:
+        """A cycle was judged."""
+
+    def keep(self, state: LoopState) -> None:
+        """The loop can go on from this state."""
 
 
 class SelfCalibration:
@@ -75,6 +98,8 @@ class SelfCalibration:
         edges: np.ndarray,
     ) -> None:
         self._imager, self._parameters, self._edges = imager, parameters, edges
+        path = parameters.selfcal.start_model
+        self._start = load_catalogue(path) if path else None
         self._blocks = {name: self._term(name, time, n_channel)
                         for name in parameters.selfcal.terms}
         self._options: CleanOptions = clean_options(parameters.selfcal_clean)
@@ -102,7 +127,15 @@ class SelfCalibration:
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
             {name: known[name].gain for name in terms[:leading] if name in known},
-            self._parameters.selfcal.min_snr)
+            self._min_snr(before), None if before else self._start)
+
+    def _min_snr(self, before: Solutions) -> float:
+        """The level below which solutions are flagged: lower while there is only a first model.
+
+        What that model lacks counts as noise, and a phase known to 1 rad still improves it.
+        """
+        asked = self._parameters.selfcal.min_snr
+        return asked if before else min(asked, FIRST_MIN_SNR)
 
     def _part(self, name: str, partition: Partition) -> chain.TermBlocks:
         """A term restricted to a partition's times and channels."""
@@ -123,15 +156,17 @@ class SelfCalibration:
         solved = imager.gather_solutions(passes)
         if leading == len(terms):
             return solved, imager.collect(imager.images_of(passes))
-        joint = self._solve_joint(passes, terms[leading:])
+        joint = self._solve_joint(passes, terms[leading:], before)
         solutions = {name: own | joint for name, own in solved.items()}
         return solutions, imager.residual(model, self.gains(solutions, terms))
 
-    def _solve_joint(self, passes: dict, terms: str) -> dict[str, chain.TermSolution]:
+    def _solve_joint(
+        self, passes: dict, terms: str, before: Solutions
+    ) -> dict[str, chain.TermSolution]:
         """Solve the terms whose intervals span partitions from the sum of their matrices."""
         merged = self._imager.merged_matrices(passes)
         solved, _ = tasks.solve_terms(
-            merged, [self._blocks[name] for name in terms], {}, self._parameters.selfcal.min_snr)
+            merged, [self._blocks[name] for name in terms], {}, self._min_snr(before))
         return solved
 
     def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
@@ -139,39 +174,75 @@ class SelfCalibration:
         return {p.name: [chain.expand(solutions[p.name][t], self._part(t, p)) for t in terms]
                 for p in self._imager.plan.partitions}
 
-    def run(self) -> SelfcalResult:
-        """Go round until it no longer helps, it gets worse, or the cycles are used up."""
-        imager, selfcal = self._imager, self._parameters.selfcal
+    def run(self, watcher: Watcher, kept: LoopState | None = None) -> SelfcalResult:
+        """Go round until it no longer helps, it gets worse, or the cycles are used up.
+
+        `kept` is the state of an earlier process to go on from.
+        """
+        imager, cycles = self._imager, self._parameters.selfcal.cycles
         dirty, psf = imager.dirty_and_psf()
-        beam = fit_beams(psf, imager.grid.cell)[0]
-        first = imager.clean(dirty, psf, np.zeros_like(dirty.image), self._edges, beam,
-                             self._options)
-        state, history = LoopState(first.model, dirty), []
-        if not state.model.any():
-            reason = "the image of the data holds nothing above the threshold to calibrate on"
-            return SelfcalResult(state.model, dirty, {}, "", "FAILED", reason, ())
-        outcome, reason = "MAX_CYCLES", f"all {selfcal.cycles} cycles were used"
-        for number in range(1, selfcal.cycles + 1):
-            terms = self._active(number, state.dropped)
-            solutions, residual = self.calibrate(state.model, terms, state.solutions)
-            cycle = self._judge(number, terms, residual.rms, state)
-            history.append(cycle)
-            if cycle.decision == "drop":
-                state.dropped += "".join(t for t in terms if t not in state.terms)
-                continue
-            if cycle.decision == "revert":
-                outcome, reason = "REVERTED", cycle.reason
+        cleaner = Cleaner(imager, psf, fit_beams(psf, imager.grid.cell)[0], self._edges,
+                          self._options, {})
+        state = kept or self._begin(cleaner, dirty)
+        if not self._has_model(state):
+            return SelfcalResult(
+                dirty, psf, state.model, dirty, {}, "", "FAILED",
+                "the image of the data holds nothing above the threshold to calibrate on", ())
+        outcome, reason = "MAX_CYCLES", f"all {cycles} cycles were used"
+        while (number := len(state.history) + 1) <= cycles:
+            state, cycle = self._cycle(number, state, cleaner)
+            watcher.told(cycle, cycles)
+            if cycle.decision in ("revert", "converged"):
+                outcome, reason = ENDS[cycle.decision], cycle.reason
                 break
-            state = LoopState(state.model, residual, solutions, terms, residual.rms, state.dropped)
-            if cycle.decision == "converged":
-                outcome, reason = "CONVERGED", cycle.reason
-                break
-            cleaned = imager.clean(residual, self._psf(psf, solutions, terms), state.model,
-                                   self._edges, beam, self._options)
-            state.model = cleaned.model
-        final = imager.residual(state.model, self.gains(state.solutions, state.terms))
-        return SelfcalResult(state.model, final, state.solutions, state.terms, outcome, reason,
-                             tuple(history))
+            watcher.keep(state)
+        return self._finish(state, cleaner, dirty, outcome, reason)
+
+    def _begin(self, cleaner: Cleaner, dirty: BandImages) -> LoopState:
+        """A first model, from the image of the uncalibrated data; none where one is given."""
+        model = np.zeros_like(dirty.image)
+        if self._start is None:
+            model = cleaner.imager.clean(dirty, cleaner.psf, model, self._edges, cleaner.beam,
+                                         self._options).model
+        return LoopState(model, {}, "", "", np.inf, ())
+
+    def _has_model(self, state: LoopState) -> bool:
+        return bool(self._start is not None or state.history or state.model.any())
+
+    def _cycle(self, number: int, state: LoopState, cleaner: Cleaner) -> tuple[LoopState, Cycle]:
+        """One cycle: calibrate on the model, judge the residual, and clean it when accepted."""
+        terms = self._active(number, state.dropped)
+        solutions, residual = self.calibrate(state.model, terms, state.solutions)
+        if not residual.weight.all():
+            reason = f"{terms} left a band without a solution above selfcal.min_snr"
+            cycle = Cycle(number, terms, state.rms, "revert", reason)
+            return replace(state, history=(*state.history, cycle)), cycle
+        cycle = self._judge(number, terms, residual.rms, state)
+        history = (*state.history, cycle)
+        if cycle.decision == "drop":
+            dropped = state.dropped + "".join(t for t in terms if t not in state.terms)
+            return replace(state, dropped=dropped, history=history), cycle
+        if cycle.decision == "revert":
+            return replace(state, history=history), cycle
+        model = state.model
+        if cycle.decision == "accept":
+            psf = self._psf(cleaner.psf, solutions, terms)
+            model = cleaner.imager.clean(residual, psf, model, self._edges, cleaner.beam,
+                                         self._options).model
+        return LoopState(model, solutions, terms, state.dropped, residual.rms, history), cycle
+
+    def _finish(
+        self, state: LoopState, cleaner: Cleaner, dirty: BandImages, outcome: str, reason: str
+    ) -> SelfcalResult:
+        """Image the data corrected by the accepted gains as deep as continuum imaging would."""
+        gains = self.gains(state.solutions, state.terms)
+        psf = self._psf(cleaner.psf, state.solutions, state.terms)
+        last = replace(cleaner, psf=psf, gains=gains)
+        model, residual, _ = last.major_cycles(
+            state.model, self._imager.residual(state.model, gains),
+            self._parameters.imaging.clean.major_cycles, lambda number: None)
+        return SelfcalResult(dirty, psf, model, residual, state.solutions, state.terms, outcome,
+                             reason, state.history)
 
     def _psf(self, psf: BandImages, solutions: Solutions, terms: str) -> BandImages:
         """The PSF of the corrected data; phases without flags leave the weights as they were."""

@@ -1,0 +1,40 @@
+"""The quality of a stage's results where the truth is known: fluxes, positions and gains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from arl.calibration.quality import gain_quality
+from arl.conventions import uvw_rotation
+from arl.quality import match_truth
+from arl.restoration import Beam
+from ical.stages.model import Setup
+
+
+def flux_quality(
+    restored: np.ndarray, beam: Beam, setup: Setup, channels: tuple[int, int]
+) -> dict[str, Any]:
+    """Fitted against true apparent fluxes of one band's restored image (l, m)."""
+    flux = setup.flux[:, slice(*channels)].mean(axis=1)
+    found = match_truth(restored, setup.lmn[:, 0], setup.lmn[:, 1], flux, beam, setup.cell)
+    if not found.n:
+        return {}
+    sources = [
+        {"true_flux_jy": float(t), "flux_jy": float(f), "offset_l_beam": float(dl),
+         "offset_m_beam": float(dm), "isolated": bool(i)}
+        for t, f, dl, dm, i in zip(found.true_flux, found.flux, found.offset_l_beam,
+                                   found.offset_m_beam, found.isolated, strict=True)
+    ]
+    return {"flux_ratio_median": found.ratio_median, "flux_ratio_scatter": found.ratio_scatter,
+            "position_offset_beam": found.position_offset_beam, "sources": sources}
+
+
+def phase_quality(solved: np.ndarray, true: np.ndarray, setup: Setup) -> dict[str, float]:
+    """Phase errors of gains (time, ant, chan) against the injected ones."""
+    xyz = setup.layout.equatorial
+    position = np.stack([
+        (xyz @ uvw_rotation(h, setup.phase_centre[1]).T)[:, :2] for h in setup.hour_angle])
+    found = gain_quality(solved, true, position, setup.frequency)
+    return {"gain_phase_rms_deg": found.aligned_deg, "gain_phase_rms_raw_deg": found.raw_deg}
