@@ -16,26 +16,35 @@ from arl.conventions import C
 #: Philox streams; one number per purpose.
 GAIN_STREAM, NOISE_STREAM = 1, 2
 SIDEREAL_RATE = 1.00273790935  # sidereal seconds per second
-#: The recurrence over channels is exact to rounding only when they are evenly spaced.
-SPACING_TOLERANCE = 1e-9
+#: Taylor coefficients of sine and cosine.
+S3, S5, S7, S9, S11, S13, S15, S17 = ((-1) ** k / math.factorial(2 * k + 1) for k in range(1, 9))
+C2, C4, C6, C8, C10, C12, C14, C16, C18 = ((-1) ** k / math.factorial(2 * k) for k in range(1, 10))
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def _predict_rows(uvw, first, step, lmn, flux):  # pragma: no cover - compiled
-    n_row, n_component, n_channel = uvw.shape[0], lmn.shape[0], flux.shape[1]
-    out = np.zeros((n_row, n_channel), np.complex128)
+def _predict_rows(uvw, wavenumber, lmn, flux):  # pragma: no cover - compiled
+    """Visibilities (row, chan); the inner loop has no branch and no call, so it is vectorised.
+
+    With x = half the phase in [-pi/2, pi/2], cos(2x) = 1 - 2 sin(x)^2 and sin(2x) = 2 sin(x)
+    cos(x); the Taylor series of sin and cos to x^17 and x^18 are exact to 1e-13 there.
+    """
+    n_row, n_component, n_channel = uvw.shape[0], lmn.shape[1], flux.shape[0]
+    out = np.empty((n_row, n_channel), np.complex128)
     for r in range(n_row):
-        for k in range(n_component):
-            path = uvw[r, 0] * lmn[k, 0] + uvw[r, 1] * lmn[k, 1] + uvw[r, 2] * (lmn[k, 2] - 1.0)
-            turns = path * first
-            angle = 2 * math.pi * (turns - math.floor(turns))
-            phasor = complex(math.cos(angle), math.sin(angle))
-            turns = path * step
-            angle = 2 * math.pi * (turns - math.floor(turns))
-            turn = complex(math.cos(angle), math.sin(angle))
-            for c in range(n_channel):
-                out[r, c] += flux[k, c] * phasor
-                phasor *= turn
+        for c in range(n_channel):
+            u, v, w = uvw[r] * wavenumber[c]
+            real = imaginary = 0.0
+            for k in range(n_component):
+                turns = u * lmn[0, k] + v * lmn[1, k] + w * lmn[2, k]
+                x = math.pi * (turns - math.floor(turns + 0.5))
+                y = x * x
+                sine = x * (1 + y * (S3 + y * (S5 + y * (S7 + y * (S9 + y * (S11 + y * (
+                    S13 + y * (S15 + y * S17))))))))
+                cosine = 1 + y * (C2 + y * (C4 + y * (C6 + y * (C8 + y * (C10 + y * (C12 + y * (
+                    C14 + y * (C16 + y * C18))))))))
+                real += flux[c, k] * (1 - 2 * sine * sine)
+                imaginary += flux[c, k] * 2 * sine * cosine
+            out[r, c] = complex(real, imaginary)
     return out
 
 
@@ -50,20 +59,10 @@ def predict_components(
     lmn: direction cosines (component, 3). flux: Jy, (component, chan).
     """
     rows = np.ascontiguousarray(uvw.reshape(-1, 3), float)
-    lmn, flux = np.ascontiguousarray(lmn, float), np.ascontiguousarray(flux, float)
-    shape = (*uvw.shape[:-1], frequency.size)
-    if _evenly_spaced(frequency):
-        step = (frequency[1] - frequency[0]) / C if frequency.size > 1 else 0.0
-        return _predict_rows(rows, frequency[0] / C, step, lmn, flux).reshape(shape)
-    channels = [_predict_rows(rows, f / C, 0.0, lmn, flux[:, k:k + 1])
-                for k, f in enumerate(frequency)]
-    return np.concatenate(channels, axis=1).reshape(shape)
-
-
-def _evenly_spaced(frequency: np.ndarray) -> bool:
-    spacing = np.diff(frequency)
-    return bool(spacing.size == 0
-                or np.ptp(spacing) <= SPACING_TOLERANCE * np.abs(frequency).max())
+    directions = np.ascontiguousarray((np.asarray(lmn, float) - [0.0, 0.0, 1.0]).T)
+    vis = _predict_rows(rows, np.asarray(frequency, float) / C, directions,
+                        np.ascontiguousarray(np.asarray(flux, float).T))
+    return vis.reshape(*uvw.shape[:-1], len(frequency))
 
 
 def _generator(seed: int, stream: int, time: int, channel: int) -> np.random.Generator:
