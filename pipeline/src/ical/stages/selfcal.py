@@ -23,6 +23,8 @@ MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
 LEAST_GAIN, MOST_LOSS = 0.0125, 0.10
 WHOLE_OBSERVATION_S = 1e9
 FIRST_MIN_SNR = 1.0
+SHALLOW_ITERATIONS = 1000
+FLAGS_WORTH_A_PSF = 0.01
 ENDS = {"revert": "REVERTED", "converged": "CONVERGED"}
 
 #: Solutions by partition and term.
@@ -203,7 +205,7 @@ class SelfCalibration:
         model = np.zeros_like(dirty.image)
         if self._start is None:
             model = cleaner.imager.clean(dirty, cleaner.psf, model, self._edges, cleaner.beam,
-                                         self._options).model
+                                         self._options_at(0)).model
         return LoopState(model, {}, "", "", np.inf, ())
 
     def _has_model(self, state: LoopState) -> bool:
@@ -226,9 +228,9 @@ class SelfCalibration:
             return replace(state, history=history), cycle
         model = state.model
         if cycle.decision == "accept":
-            psf = self._psf(cleaner.psf, solutions, terms)
+            psf = self._psf(cleaner.psf, solutions, terms, FLAGS_WORTH_A_PSF)
             model = cleaner.imager.clean(residual, psf, model, self._edges, cleaner.beam,
-                                         self._options).model
+                                         self._options_at(number)).model
         return LoopState(model, solutions, terms, state.dropped, residual.rms, history), cycle
 
     def _finish(
@@ -236,20 +238,42 @@ class SelfCalibration:
     ) -> SelfcalResult:
         """Image the data corrected by the accepted gains as deep as continuum imaging would."""
         gains = self.gains(state.solutions, state.terms)
-        psf = self._psf(cleaner.psf, state.solutions, state.terms)
+        psf = self._psf(cleaner.psf, state.solutions, state.terms, 0.0)
         last = replace(cleaner, psf=psf, gains=gains)
+        deep = sum(c.number >= self._first_deep for c in state.history)
+        count = max(1, self._parameters.imaging.clean.major_cycles - deep)
         model, residual, _ = last.major_cycles(
             state.model, self._imager.residual(state.model, gains),
-            self._parameters.imaging.clean.major_cycles, lambda number: None)
+            count, lambda number: None)
         return SelfcalResult(dirty, psf, model, residual, state.solutions, state.terms, outcome,
                              reason, state.history)
 
-    def _psf(self, psf: BandImages, solutions: Solutions, terms: str) -> BandImages:
-        """The PSF of the corrected data; phases without flags leave the weights as they were."""
+    def _psf(
+        self, psf: BandImages, solutions: Solutions, terms: str, tolerated: float
+    ) -> BandImages:
+        """The PSF of the corrected data.
+
+        Phases without flags leave the weights as they were. Within the loop a share of flags is
+        `tolerated`: the next residual image mends what a minor loop with the old PSF got wrong.
+        """
         gains = self.gains(solutions, terms)
-        unchanged = all(np.isfinite(g).all() and MODES[t] == "phase"
-                        for own in gains.values() for t, g in zip(terms, own, strict=True))
-        return psf if unchanged else self._imager.corrected_psf(gains)
+        flags = max(float(np.mean(~np.isfinite(g))) for own in gains.values() for g in own)
+        amplitudes = any(MODES[t] != "phase" for t in terms)
+        same = flags <= tolerated and (tolerated > 0 or not amplitudes)
+        return psf if same else self._imager.corrected_psf(gains)
+
+    @property
+    def _first_deep(self) -> int:
+        """The cycle from which the minor loop is as deep as asked: when all terms are tried."""
+        start = self._parameters.selfcal.first_cycle
+        return max(getattr(start, t) for t in self._parameters.selfcal.terms)
+
+    def _options_at(self, number: int) -> CleanOptions:
+        """Shallow and of points alone until all terms are tried: the gains are still moving."""
+        if number >= self._first_deep:
+            return self._options
+        return replace(self._options, scales=(0,),
+                       iterations=min(self._options.iterations, SHALLOW_ITERATIONS))
 
     def _active(self, number: int, dropped: str) -> str:
         """The terms of a cycle, in order, without those that were dropped."""
