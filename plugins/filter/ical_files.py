@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import yaml
 from ansible.errors import AnsibleFilterError
 
 IGNORED = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
@@ -37,8 +38,16 @@ def bind_mounts(paths: list[str]) -> list[dict]:
     return [{"type": "bind", "source": path, "target": path, "readonly": True} for path in paths]
 
 
+def role_options(roles: list[str]) -> list[str]:
+    """Names of all variables that the named roles take, from their argument_specs."""
+    folder = Path(__file__).resolve().parents[2] / "roles"
+    texts = [(folder / role / "meta/argument_specs.yml").read_text() for role in roles]
+    specs = [yaml.safe_load(text)["argument_specs"]["main"] for text in texts]
+    return [name for spec in specs for name in spec.get("options", {})]
+
+
 class FilterModule:
     """Filters of this project."""
 
     def filters(self) -> dict:
-        return {"files_digest": files_digest, "bind_mounts": bind_mounts}
+        return {"files_digest": files_digest, "bind_mounts": bind_mounts, "role_options": role_options}

@@ -1,0 +1,246 @@
+# Copyright 2026 the ical-swarm maintainers. Licence: Apache-2.0.
+"""Census of a host: every thing there is of the kinds that Docker, Swarm and Dask make.
+
+Each thing belongs to somebody: `ours` (a deployment made it, teardown must remove it), `image` (kept
+until a purge), `docker` (it came with the engine, which goes in a purge if we installed it), `other`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.module_utils.ical_engine import Engine, EngineError
+from ansible.module_utils.ical_host import (
+    chains,
+    links,
+    listeners,
+    mounts,
+    namespaces,
+    packages,
+    processes,
+    settings,
+    text,
+)
+
+LABEL = "org.ical-swarm"
+PREFIX = "ical-"
+DEFAULT_NETWORKS = ("bridge", "host", "none")
+SWARM_PORTS = ("tcp 2377", "tcp 7946", "udp 7946", "udp 4789")
+SCHEDULER_PORT = "tcp 8786"
+DOCKER_PATHS = ("/etc/docker", "/var/lib/docker", "/var/lib/containerd", "/var/run/docker.sock",
+                "/var/run/docker.pid")
+DOCKER_LINK = "docker0"
+GATEWAY = "docker_gwbridge"
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One thing on a host: `kind` and `name` identify it, `owner` says whose it is."""
+
+    kind: str
+    name: str
+    owner: str
+    detail: str = ""
+
+    @property
+    def key(self) -> str:
+        """`kind name`, equal for the same thing in two censuses."""
+        return f"{self.kind} {self.name}"
+
+    def told(self) -> str:
+        """As a person reads it."""
+        return self.key + (f" ({self.detail})" if self.detail else "")
+
+
+def is_ours(name: str, labels: dict | None) -> bool:
+    """Whether a name or label of an object of the engine is a deployment's."""
+    return (labels or {}).get(LABEL) == "1" or name.startswith(PREFIX)
+
+
+@dataclass(frozen=True)
+class EngineView:
+    """What one engine says of itself; all empty where none answers."""
+
+    containers: list[dict]
+    networks: list[dict]
+    volumes: list[dict]
+    images: list[dict]
+    swarm: dict
+    objects: dict[str, list[dict]]
+
+    @property
+    def active(self) -> bool:
+        """Whether the engine is in a swarm."""
+        return self.swarm.get("LocalNodeState", "inactive") != "inactive"
+
+
+def view(engine: Engine) -> EngineView:
+    """Read an engine; services, secrets and configs where it is a manager."""
+    try:
+        swarm = engine.get("/info")["Swarm"]
+        objects = {}
+        if swarm.get("ControlAvailable"):
+            objects = {kind: engine.get(f"/{kind}s") for kind in ("service", "secret", "config")}
+        found = [engine.get(f"/containers/{item['Id']}/json") for item in
+                 engine.get("/containers/json", all="1")]
+        return EngineView(
+            [item for item in found if item], engine.get("/networks"),
+            engine.get("/volumes")["Volumes"] or [], engine.get("/images/json"), swarm, objects)
+    except EngineError:
+        return EngineView([], [], [], [], {}, {})
+
+
+def engine_things(seen: EngineView) -> list[Thing]:
+    """Objects of the engine and of its swarm."""
+    def of(kind: str, name: str, labels: dict | None, detail: str = "") -> Thing:
+        return Thing(kind, name, "ours" if is_ours(name, labels) else "other", detail)
+
+    things = [of("container", item["Name"].lstrip("/"), item["Config"]["Labels"],
+                 item["State"]["Status"]) for item in seen.containers]
+    things += [network_thing(item, seen.active) for item in seen.networks]
+    things += [of("volume", item["Name"], item["Labels"]) for item in seen.volumes]
+    things += [Thing("image", tag, "image" if tag.startswith("ical-swarm") else "other")
+               for item in seen.images for tag in item["RepoTags"] or []]
+    things += [of(kind, item["Spec"]["Name"], item["Spec"]["Labels"])
+               for kind, items in seen.objects.items() for item in items]
+    if seen.active:
+        name = (seen.swarm.get("Cluster") or {}).get("ID") or "as a worker"
+        things.append(Thing("swarm", name, "ours", seen.swarm["LocalNodeState"]))
+    return things
+
+
+def network_thing(network: dict, active: bool) -> Thing:
+    """A network; the gateway bridge is a leftover where there is no swarm that uses it."""
+    name = network["Name"]
+    if name in DEFAULT_NETWORKS:
+        owner = "docker"
+    elif name == GATEWAY:
+        owner = "other" if active else "ours"
+    else:
+        owner = "ours" if is_ours(name, network["Labels"]) else "other"
+    return Thing("network", name, owner, network["Driver"])
+
+
+def foreign(seen: EngineView) -> set[str]:
+    """Identities and paths of all that belongs to containers and networks that are not ours."""
+    known: set[str] = set()
+    for item in seen.containers:
+        if not is_ours(item["Name"].lstrip("/"), item["Config"]["Labels"]):
+            known |= {item["Id"], item["NetworkSettings"]["SandboxKey"].replace("/var/run", "/run"),
+                      (item["GraphDriver"]["Data"] or {}).get("MergedDir", ""),
+                      str(Path(item.get("HostsPath") or "/x").parent / "mounts/shm")}
+    for item in seen.networks:
+        if network_thing(item, seen.active).owner == "other":
+            known.add("br-" + item["Id"][:12])
+    return known
+
+
+def link_things(known: set[str], active: bool) -> list[Thing]:
+    """Bridges and VXLAN links; one that no network of somebody else explains is a leftover."""
+    def owner(name: str) -> str:
+        if name == DOCKER_LINK:
+            return "docker"
+        foreign_gateway = name == GATEWAY and active
+        return "other" if name in known or foreign_gateway or not name.startswith(
+            ("br-", "vx-", GATEWAY)) else "ours"
+
+    return [Thing("link", name, owner(name), kind) for name, kind in links().items()]
+
+
+def listener_things(ports: list[str], kept: bool) -> list[Thing]:
+    """Listeners on the given ports and of Docker; those of a swarm that stays are its own."""
+    things = []
+    for name, process in listeners().items():
+        owner = "ours" if name in ports or (name in SWARM_PORTS and not kept) else "other"
+        if name == "tcp 2375" or process == "containerd":
+            owner = "docker"
+        things.append(Thing("listener", name, owner, process))
+    return things
+
+
+def process_things(known: set[str]) -> list[Thing]:
+    """Processes of our containers, and shims whose container is nobody's."""
+    things = []
+    for name, command in processes().items():
+        bare = name.split(" (")[0]
+        if bare.startswith("containerd-shim"):
+            found = re.search(r"-id ([0-9a-f]{64})", command)
+            owner = "other" if found and found.group(1) in known else "ours"
+        elif command.startswith("ours: "):
+            owner = "ours"
+        else:
+            owner = "other" if bare == "docker-proxy" else "docker"
+        things.append(Thing("process", f"{bare} {command}", owner))
+    return things
+
+
+def mount_things(root: str, known: set[str]) -> list[Thing]:
+    """Mounts that Docker makes for containers, of nobody that is still there."""
+    places = (f"{root}/overlay2/", f"{root}/containers/", f"{root}/fuse-overlayfs/")
+    return [Thing("mount", target, "other" if target in known else "ours")
+            for target in mounts() if target.startswith(places)]
+
+
+def namespace_things(known: set[str], active: bool) -> list[Thing]:
+    """Network namespaces of Docker with links in them; an empty name is harmless (moby keeps some)."""
+    def owner(path: str) -> str:
+        if path.endswith("/default"):
+            return "docker"
+        name = path.replace("/var/run", "/run")
+        return "other" if name in known or active or not name.startswith("/run/docker/") else "ours"
+
+    return [Thing("namespace", path, owner(path), ", ".join(inside))
+            for path, inside in namespaces().items() if inside]
+
+
+def docker_things(seen: EngineView) -> list[Thing]:
+    """What the installation of an engine brings to a host."""
+    things = [Thing("package", name, "docker") for name in packages()]
+    things += [Thing("chain", name, "docker") for name in chains()]
+    things += [Thing("setting", f"{name}={value}", "docker") for name, value in settings().items()]
+    things += [Thing("path", path, "docker") for path in DOCKER_PATHS if os.path.lexists(path)]
+    if re.search(r"^docker:", text("/etc/group"), re.MULTILINE):
+        things.append(Thing("group", "docker", "docker"))
+    return things
+
+
+def take(engine: Engine, state_dir: str, root: str, ports: list[str]) -> list[Thing]:
+    """The census of this host.
+
+    `root` is the folder of the engine's data, `ports` those that our containers publish.
+    """
+    seen = view(engine)
+    known = foreign(seen) - {""}
+    swarm_stays = seen.active
+    things = [
+        *engine_things(seen), *link_things(known, seen.active),
+        *listener_things([SCHEDULER_PORT, *ports], swarm_stays), *process_things(known),
+        *mount_things(root, known), *namespace_things(known, seen.active), *docker_things(seen)]
+    if os.path.lexists(state_dir):
+        things.append(Thing("path", state_dir, "image"))
+    return sorted({thing.key: thing for thing in things}.values(), key=lambda thing: thing.key)
+
+
+def judge(before: list[Thing] | None, after: list[Thing], purge: bool, swarm_stays: bool) -> dict:
+    """What differs: `left` must not be there, `kept` may, `others` is not ours; `gone` was there.
+
+    Without a census of before nothing of Docker's can be told apart: it counts as kept.
+    """
+    there = {thing.key for thing in before or []}
+    new = [thing for thing in after if thing.key not in there]
+    if swarm_stays:
+        new = [thing for thing in new if thing.kind != "swarm"]
+    wrong = {"ours", "image", "docker"} if purge and before is not None else {"ours"}
+    if purge:
+        wrong.add("image")
+    still = {thing.key for thing in after}
+    return {
+        "left": [thing.told() for thing in new if thing.owner in wrong],
+        "kept": [thing.told() for thing in new if thing.owner in {"image", "docker"} - wrong],
+        "others": [thing.told() for thing in new if thing.owner == "other"],
+        "gone": [thing.told() for thing in before or []
+                 if thing.key not in still and thing.owner == "docker" and thing.kind != "process"],
+    }

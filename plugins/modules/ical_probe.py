@@ -1,0 +1,152 @@
+#!/usr/bin/python
+# Copyright 2026 the ical-swarm maintainers. Licence: Apache-2.0.
+"""Look at a host before anything is changed on it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ical_probe
+short_description: Look at a host and its Docker engine
+description:
+  - Reads what preflight and the role docker decide on. Changes nothing, needs no Docker SDK.
+author: ical-swarm maintainers
+options:
+  state_dir:
+    description: Folder of the deployment's state.
+    type: path
+    default: /var/lib/ical-swarm
+  docker_socket:
+    description: Path of the engine's socket.
+    type: path
+    default: /var/run/docker.sock
+  paths:
+    description: Folders whose free space is wanted.
+    type: list
+    elements: path
+    default: []
+  timeout:
+    description: Seconds to wait for the engine to answer; 0 only looks.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  ical_probe:
+    paths: [/var/lib]
+  register: probe
+"""
+
+RETURN = r"""
+host:
+  description: System, machine, memory, space, listeners, packages and state files.
+  returned: always
+  type: dict
+engine:
+  description: The running engine - version, mode, swarm, containers; an empty dict when none answers.
+  returned: always
+  type: dict
+"""
+
+import os
+import platform
+import re
+import shutil
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ical_engine import Engine, EngineError
+from ansible.module_utils.ical_host import listeners, packages, read_json, text
+
+OURS = "org.ical-swarm"
+
+
+def system() -> dict:
+    """Identity of the operating system, from os-release."""
+    rows = dict(line.split("=", 1) for line in text("/etc/os-release").splitlines() if "=" in line)
+    plain = {key: value.strip('"') for key, value in rows.items()}
+    return {
+        "id": plain.get("ID", ""),
+        "version": plain.get("VERSION_ID", ""),
+        "name": plain.get("PRETTY_NAME", "unknown"),
+        "codename": plain.get("VERSION_CODENAME", ""),
+    }
+
+
+def free_space(path: str) -> int:
+    """Free bytes where this path is or will be."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free
+
+
+def memory() -> int:
+    """Memory of the host in bytes."""
+    found = re.search(r"^MemTotal:\s+(\d+) kB", text("/proc/meminfo"), re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else 0
+
+
+def describe_host(wanted: dict) -> dict:
+    """What there is beside the engine."""
+    names = ("docker", "swarm", "image")
+    return {
+        "system": system(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "root": os.geteuid() == 0,
+        "init": text("/proc/1/comm").strip(),
+        "cores": os.cpu_count(),
+        "memory": memory(),
+        "free": {path: free_space(path) for path in wanted["paths"]},
+        "listeners": listeners(),
+        "packages": packages(),
+        "dockerd": shutil.which("dockerd") or "",
+        "state": {name: read_json(f"{wanted['state_dir']}/{name}.json") for name in names},
+    }
+
+
+def describe_engine(engine: Engine) -> dict:
+    """What the running engine is; {} when none answers."""
+    try:
+        info = engine.get("/info")
+        containers = engine.get("/containers/json", all="1")
+    except EngineError:
+        return {}
+    options = " ".join(info.get("SecurityOptions") or [])
+    swarm = info.get("Swarm") or {}
+    return {
+        "version": info["ServerVersion"],
+        "root": info["DockerRootDir"],
+        "rootless": "name=rootless" in options,
+        "userns": "name=userns" in options,
+        "live_restore": bool(info.get("LiveRestoreEnabled")),
+        "swarm": swarm.get("LocalNodeState", "inactive"),
+        "swarm_manager": bool(swarm.get("ControlAvailable")),
+        "swarm_id": (swarm.get("Cluster") or {}).get("ID", ""),
+        "containers": {
+            item["Names"][0].lstrip("/"): item["Labels"].get(OURS) == "1" for item in containers
+        },
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state_dir": {"type": "path", "default": "/var/lib/ical-swarm"},
+            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
+            "paths": {"type": "list", "elements": "path", "default": []},
+            "timeout": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    engine = Engine(module.params["docker_socket"])
+    limit = time.monotonic() + module.params["timeout"]
+    found = describe_engine(engine)
+    while not found and time.monotonic() < limit:
+        time.sleep(0.3)
+        found = describe_engine(engine)
+    module.exit_json(changed=False, host=describe_host(module.params), engine=found)
+
+
+if __name__ == "__main__":
+    main()
