@@ -13,7 +13,11 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check lint unit integration lock clean
+.PHONY: help setup run test check lint unit integration validation molecule bench docs lock clean
+# ansible and molecule find each other, and the project's configuration, wherever make is called from
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+PLAYBOOK := $(BIN)/ansible-playbook
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,21 +43,31 @@ $(VENV)/.installed: pipeline/pyproject.toml $(VENV)/.locked
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation -e pipeline
 	@touch $@
 
-lint: setup ## ruff and mypy
-	$(BIN)/ruff check pipeline
-	cd pipeline && $(BIN)/mypy src
+run: setup ## deploy on this machine and make self-calibrated images: make run [ARGS="-e ical_run=tiny"]
+	$(PLAYBOOK) site.yml $(ARGS)
 
-unit: setup ## unit tests: every kernel against independent truth
-	$(PYTEST) -q tests/unit
+lint: setup ## ruff, mypy and ansible-lint
+	$(BIN)/ruff check pipeline plugins molecule
+	cd pipeline && $(BIN)/mypy src
+	$(BIN)/ansible-lint --quiet
+
+unit: setup ## unit tests: every kernel against independent truth, the deployment as text
+	$(PYTEST) -q tests/unit tests/deployment
 
 integration: setup ## ical on a local Dask cluster
 	$(PYTEST) -q tests/integration
 
-check: lint ## lint and unit tests: under 5 minutes
-	$(PYTEST) -q tests/unit
+check: lint unit ## lint and unit tests: under 5 minutes
 
-test: lint ## everything: lint and all tests
+molecule: setup ## deploy, verify and release on test hosts: make molecule [ARGS="-s cluster"]
+	$(BIN)/molecule test $(or $(ARGS),--all)
+
+test: lint ## everything: lint, all tests, and molecule on test hosts (under 40 minutes)
 	$(PYTEST) -q tests
+	$(BIN)/molecule test --all
+
+docs: setup ## write the README of each role from its argument_specs
+	$(PLAYBOOK) playbooks/role_readmes.yml
 
 # uv reads no configuration, so that no local index leaves a trace: the hashes are those of the public files
 LOCK = env -u UV_INDEX -u UV_FIND_LINKS .cache/uv/bin/uv pip compile --quiet --no-config --no-header --no-annotate --generate-hashes \

@@ -62,13 +62,13 @@ class Engine:
             raise EngineError(f"the Docker engine refused {resource}: {body.decode().strip()}")
         return json.loads(body)
 
-    def containers(self, services: list[str]) -> list[dict]:
-        """Containers of these services on this host, running or not."""
-        found: list[dict] = []
-        for service in services:
-            label = [f"{SERVICE_LABEL}={service}"]
-            found += self.get("/containers/json", {"label": label}, all="1")
-        return found
+    def containers(self, labels: list[str]) -> list[dict]:
+        """Containers with any of these labels (`NAME=VALUE`) on this host, running or not."""
+        found: dict[str, dict] = {}
+        for label in labels:
+            listed = self.get("/containers/json", {"label": [label]}, all="1")
+            found.update({item["Id"]: item for item in listed})
+        return list(found.values())
 
     def tasks(self, service: str) -> list[dict]:
         """Tasks of a service, newest first; [] when there is no such service."""

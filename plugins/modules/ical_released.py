@@ -7,13 +7,18 @@ DOCUMENTATION = r"""
 module: ical_released
 short_description: Wait until a host has let go of containers, networks and ports
 description:
-  - Waits until no container of the named services is left on this host, running or exited, the named
-    networks are gone and nothing listens on the named TCP ports. Changes nothing.
+  - Waits until no container of the named services or labels is left on this host, running or exited, the
+    named networks are gone and nothing listens on the named TCP ports. Changes nothing.
   - When the time is up the message names what is still there.
 author: ical-swarm maintainers
 options:
   services:
     description: Services whose containers must be gone.
+    type: list
+    elements: str
+    default: []
+  labels:
+    description: Labels C(NAME=VALUE) of which no container may be left.
     type: list
     elements: str
     default: []
@@ -59,7 +64,7 @@ left:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ical_engine import Engine, EngineError
+from ansible.module_utils.ical_engine import SERVICE_LABEL, Engine, EngineError
 
 LISTEN = "0A"  # state of a listening socket in /proc/net/tcp
 
@@ -79,9 +84,10 @@ def listening() -> set[int]:
 
 def look(engine: Engine, wanted: dict) -> list[str]:
     """One phrase for everything that is still there."""
+    labels = [f"{SERVICE_LABEL}={service}" for service in wanted["services"]] + wanted["labels"]
     left = [
         f"container {item['Names'][0].lstrip('/')} ({item['Status']})"
-        for item in engine.containers(wanted["services"])
+        for item in engine.containers(labels)
     ]
     left += [
         f"network {name}" for name in wanted["networks"] if engine.get(f"/networks/{name}") is not None
@@ -99,6 +105,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "services": names,
+            "labels": names,
             "networks": names,
             "ports": {"type": "list", "elements": "int", "default": []},
             "swarm": {"type": "bool", "default": False},

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,15 +23,6 @@ def read(path: Path):
 def options(role: Path) -> dict:
     """The options of a role's entry point main."""
     return read(role / "meta/argument_specs.yml")["argument_specs"]["main"].get("options", {})
-
-
-def playbook(*arguments: str) -> subprocess.CompletedProcess:
-    """ansible-playbook of this environment, run from the project with the project's settings."""
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), *arguments]
-    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
-                                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True,
-                          timeout=300, check=False)
 
 
 def test_every_stage_is_a_playbook_and_all_but_preflight_are_roles():
@@ -75,12 +63,12 @@ def test_every_option_is_typed_described_and_named_after_its_role(role):
 
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_playbook_can_be_read(path):
+def test_the_playbook_can_be_read(playbook, path):
     result = playbook("--syntax-check", str(path))
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_role_readmes_are_those_of_the_specs():
+def test_the_role_readmes_are_those_of_the_specs(playbook):
     result = playbook("--check", "--diff", "playbooks/role_readmes.yml")
     assert result.returncode == 0, result.stdout + result.stderr
     stale = [line for line in result.stdout.splitlines() if line.startswith("+++")]

@@ -1,27 +1,19 @@
 """The Ansible plugins of the deployment: lines for people, no line lost or shown twice, digests."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
-pytest.importorskip("ansible", reason="the controller's environment has it")
-PLUGINS = Path(__file__).parents[3] / "plugins"
+
+@pytest.fixture(name="follow", scope="module")
+def follow_fixture(load_plugin):
+    return load_plugin("action/ical_follow.py", "ical_follow")
 
 
-def load(kind, name):
-    spec = importlib.util.spec_from_file_location(name, PLUGINS / kind / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(name="filters", scope="module")
+def filters_fixture(load_plugin):
+    return load_plugin("filter/ical_filters.py", "ical_filters")
 
 
-follow = load("action", "ical_follow")
-files = load("filter", "ical_files")
-
-
-def test_progress_reads_like_a_sentence():
+def test_progress_reads_like_a_sentence(follow):
     event = {"event": "progress", "stage": "selfcal", "fraction": 0.42, "cycle": 3, "cycles": 5,
              "eta_s": 120}
     assert follow.sentence(event) == "ICAL cycle 3 of 5, 42 %, about 2 min left"
@@ -29,11 +21,11 @@ def test_progress_reads_like_a_sentence():
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.2, "1 s"), (89, "89 s"), (600, "10 min"),
                                                (7200, "2.0 h")])
-def test_durations(seconds, told):
+def test_durations(follow, seconds, told):
     assert follow.duration(seconds) == told
 
 
-def test_only_the_last_progress_of_one_poll_is_shown_but_every_cycle_is():
+def test_only_the_last_progress_of_one_poll_is_shown_but_every_cycle_is(follow):
     def line(cycle, fraction):
         return (f'{{"event": "progress", "stage": "selfcal", "cycle": {cycle}, '
                 f'"fraction": {fraction}}}')
@@ -44,7 +36,7 @@ def test_only_the_last_progress_of_one_poll_is_shown_but_every_cycle_is():
     assert follow.readable(lines, log, events=False) == lines
 
 
-def test_no_line_is_lost_or_repeated_when_since_is_inclusive_and_streams_interleave():
+def test_no_line_is_lost_or_repeated_when_since_is_inclusive_and_streams_interleave(follow):
     log = follow.Log(keep=3)
     early = "2026-01-01T00:00:01.000000100Z one"
     last = "2026-01-01T00:00:01.500000000Z two"
@@ -56,18 +48,27 @@ def test_no_line_is_lost_or_repeated_when_since_is_inclusive_and_streams_interle
     assert log.tail == ["two", "three", "four"]
 
 
-def test_a_line_that_is_no_event_is_not_parsed():
+def test_a_line_that_is_no_event_is_not_parsed(follow):
     assert follow.parse("{broken") is None
     assert follow.parse('{"no": "event"}') is None
     assert follow.parse('{"event": "error"}') == {"event": "error"}
 
 
-def test_digest_follows_names_and_contents_and_nothing_else(tmp_path):
+def test_digest_follows_names_and_contents_and_nothing_else(filters, tmp_path):
     (tmp_path / "a.py").write_text("1")
     (tmp_path / "__pycache__").mkdir()
-    before = files.files_digest([str(tmp_path)])
+    before = filters.files_digest([str(tmp_path)])
     (tmp_path / "__pycache__" / "a.pyc").write_text("cache")
     (tmp_path / "a.py").touch()
-    assert files.files_digest([str(tmp_path)]) == before
+    assert filters.files_digest([str(tmp_path)]) == before
     (tmp_path / "a.py").rename(tmp_path / "b.py")
-    assert files.files_digest([str(tmp_path)]) != before
+    assert filters.files_digest([str(tmp_path)]) != before
+
+
+def test_a_host_name_makes_a_name_that_a_service_may_have(filters):
+    assert filters.worker_service("node1.example.org") == "ical-worker-node1-example-org"
+
+
+def test_every_option_of_a_role_is_found(filters):
+    assert "dask_workers" in filters.role_options(["dask"])
+    assert not any(name.startswith("dask_") for name in filters.role_options(["arl", "swarm"]))

@@ -1,9 +1,10 @@
 # Copyright 2026 the ical-swarm maintainers. Licence: Apache-2.0.
-"""Filters over files and folders."""
+"""Filters of the deployment: files and folders, names and environments of services."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import yaml
@@ -46,8 +47,19 @@ def role_options(roles: list[str]) -> list[str]:
     return [name for spec in specs for name in spec.get("options", {})]
 
 
+def worker_service(host: str) -> str:
+    """Name of the service of the workers on a host of the inventory."""
+    return "ical-worker-" + re.sub("[^a-zA-Z0-9-]+", "-", host)
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """The one number of threads for every library in a container."""
+    return {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+
+
 class FilterModule:
     """Filters of this project."""
 
     def filters(self) -> dict:
-        return {"files_digest": files_digest, "bind_mounts": bind_mounts, "role_options": role_options}
+        return {"files_digest": files_digest, "bind_mounts": bind_mounts, "role_options": role_options,
+                "worker_service": worker_service, "thread_environment": thread_environment}

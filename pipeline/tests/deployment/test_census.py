@@ -1,0 +1,83 @@
+"""The census: what is new on a host, whose it is, and what a purge must not leave."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils import ical_census as census
+from ansible.module_utils import ical_host as host
+from ansible.module_utils.ical_census import Thing
+
+BEFORE = [Thing("listener", "tcp 22", "other", "sshd"), Thing("package", "bash", "docker"),
+          Thing("setting", "net.ipv4.ip_forward=0", "docker")]
+DOCKER = [Thing("package", "docker.io", "docker"),
+          Thing("setting", "net.ipv4.ip_forward=1", "docker")]
+IMAGE = [Thing("image", "ical-swarm:0123", "image")]
+SAME = [thing for thing in BEFORE if thing.kind != "setting"]
+
+
+def test_what_was_there_before_is_not_left():
+    assert census.judge(BEFORE, BEFORE, False, False) == {
+        "left": [], "kept": [], "others": [], "gone": []}
+
+
+@pytest.mark.parametrize("leak", [
+    Thing("listener", "tcp 8786", "ours", "python3"), Thing("network", "ical-leak", "ours"),
+    Thing("process", "dask ours: dask worker", "ours"), Thing("swarm", "abc", "ours")])
+def test_a_leak_is_left_whether_docker_stays_or_goes(leak):
+    for purge in (False, True):
+        assert census.judge(BEFORE, [*BEFORE, leak], purge, False)["left"] == [leak.told()]
+        assert census.judge(None, [*BEFORE, leak], purge, False)["left"] == [leak.told()]
+
+
+def test_docker_and_image_are_kept_unless_the_host_is_purged():
+    after = [*SAME, *DOCKER, *IMAGE]
+    kept = census.judge(BEFORE, after, False, False)
+    assert kept["left"] == []
+    assert set(kept["kept"]) == {thing.told() for thing in [*DOCKER, *IMAGE]}
+    purged = census.judge(BEFORE, after, True, False)
+    assert set(purged["left"]) == {thing.told() for thing in [*DOCKER, *IMAGE]}
+    assert purged["gone"] == ["setting net.ipv4.ip_forward=0"]
+
+
+def test_what_others_made_meanwhile_is_told_apart():
+    theirs = Thing("container", "web", "other", "running")
+    found = census.judge(BEFORE, [*BEFORE, theirs], True, False)
+    assert found["left"] == []
+    assert found["others"] == [theirs.told()]
+
+
+def test_somebody_elses_swarm_stays():
+    swarm = Thing("swarm", "theirs", "ours", "active")
+    assert census.judge(BEFORE, [*BEFORE, swarm], False, True)["left"] == []
+
+
+@pytest.mark.parametrize(("name", "labels", "active", "owner"), [
+    ("bridge", {}, False, "docker"), ("docker_gwbridge", {}, False, "ours"),
+    ("docker_gwbridge", {}, True, "other"), ("ical-net", {}, True, "ours"),
+    ("net", {"org.ical-swarm": "1"}, True, "ours"), ("web_default", None, False, "other")])
+def test_owner_of_a_network(name, labels, active, owner):
+    network = {"Name": name, "Labels": labels, "Driver": "bridge"}
+    assert census.network_thing(network, active).owner == owner
+
+
+def test_listeners_are_read_from_the_kernels_table():
+    table = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode
+   0: 0100007F:2253 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 1
+   1: 0100007F:1F90 0100007F:0050 01 00000000:00000000 00:00000000 00000000 0 0 4712 1
+"""
+    assert host.parse_sockets(table, "tcp") == [(8787, "4711")]
+
+
+def test_chains_and_policy_are_read_from_a_saved_firewall():
+    saved = """*nat
+:PREROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+COMMIT
+*filter
+:FORWARD DROP [0:0]
+:DOCKER-USER - [0:0]
+COMMIT
+"""
+    assert host.parse_chains(saved) == ["filter DOCKER-USER", "nat DOCKER"]
+    assert host.parse_forward_policy(saved) == "DROP"
+    assert host.parse_forward_policy("") == "ACCEPT"

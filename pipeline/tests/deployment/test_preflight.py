@@ -1,0 +1,31 @@
+"""Mistakes of a user end in one sentence, before anything is changed."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.parametrize(("wrong", "told"), [
+    ("dask_wokers=3", "No role knows dask_wokers"),
+    ("dask_workers=0", "dask_workers (0)"),
+    ("dask_worker_memory=100M", "dask_worker_memory (100M) 512M or more"),
+    ("swarm_subnet=10.79.0.0", "swarm_subnet (10.79.0.0)"),
+    ("ical_run=no-such-run", "ical_run is 'no-such-run'"),
+    ("ca_bundle=/no/such/file.pem", "ca_bundle names /no/such/file.pem"),
+    ("docker_source=upstream", "docker_upstream_url"),
+    ("arl_tarball_url=gopher://x", "must be an http, https, ftp or file URL"),
+])
+def test_a_mistake_is_told_before_anything_is_changed(playbook, tmp_path, wrong, told):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("""
+managers: {hosts: {localhost: {}}}
+workers: {hosts: {localhost: {}}}
+all: {vars: {ansible_connection: local}}
+""")
+    result = playbook("-i", str(inventory), "--check", "site.yml", "-e", wrong,
+                      "-e", f"ical_state_dir={tmp_path / 'state'}")
+    assert result.returncode != 0
+    assert told in " ".join(result.stdout.split()), result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    assert "changed=0" in result.stdout
+    assert not (tmp_path / "state").exists()
