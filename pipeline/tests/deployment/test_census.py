@@ -61,7 +61,7 @@ def test_owner_of_a_network(name, labels, active, owner):
 
 
 def test_listeners_are_read_from_the_kernels_table():
-    table = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode
+    table = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when uid timeout inode
    0: 0100007F:2253 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 1
    1: 0100007F:1F90 0100007F:0050 01 00000000:00000000 00:00000000 00000000 0 0 4712 1
 """
