@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint unit integration validation molecule bench docs lock clean
+.PHONY: help setup run test check lint unit integration molecule soak docs lock clean
 # ansible and molecule find each other, and the project's configuration, wherever make is called from
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -59,12 +59,16 @@ integration: setup ## ical on a local Dask cluster
 
 check: lint unit ## lint and unit tests: under 5 minutes
 
-molecule: setup ## deploy, verify and release on test hosts: make molecule [ARGS="-s cluster"]
-	$(BIN)/molecule test $(or $(ARGS),--all)
+SCENARIOS := default cluster
+molecule: setup ## deploy, verify and release on test hosts: make molecule [SCENARIOS=cluster]
+	for scenario in $(SCENARIOS); do $(BIN)/molecule test -s $$scenario; done
+
+soak: setup ## a test host up and down ten times without a pause: make soak [SOAK_TIMES=3]
+	$(BIN)/molecule test -s soak
 
 test: lint ## everything: lint, all tests, and molecule on test hosts (under 40 minutes)
 	$(PYTEST) -q tests
-	$(BIN)/molecule test --all
+	$(MAKE) --no-print-directory molecule
 
 docs: setup ## write the README of each role from its argument_specs
 	$(PLAYBOOK) playbooks/role_readmes.yml

