@@ -29,3 +29,12 @@ all: {vars: {ansible_connection: local}}
     assert "Traceback" not in result.stdout + result.stderr
     assert "changed=0" in result.stdout
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("name", ["site.yml", "teardown.yml", "status.yml"])
+def test_an_inventory_without_our_groups_is_refused(playbook, tmp_path, name):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {hosts: {somewhere: {}}}\n")
+    result = playbook("-i", str(inventory), name)
+    assert result.returncode != 0
+    assert "must have one host in the group managers (it has 0)" in " ".join(result.stdout.split())

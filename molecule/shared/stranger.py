@@ -1,0 +1,15 @@
+"""stranger.py HOST : what a scheduler says to a TLS client without a certificate. Prints refused or served."""
+
+import socket
+import ssl
+import sys
+
+context = ssl.create_default_context()
+context.check_hostname = False
+context.verify_mode = ssl.CERT_NONE
+with context.wrap_socket(socket.create_connection((sys.argv[1], 8786), 10)) as stream:
+    try:
+        # Dask speaks first to whom it lets in
+        print("served" if stream.recv(1) else "refused")
+    except ssl.SSLError:
+        print("refused")
