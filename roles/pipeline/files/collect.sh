@@ -1,11 +1,20 @@
 #!/bin/sh
-# collect.sh RUN SINCE IMAGE FOLDER : FOLDER/run.tar with RUN's results (without visibilities, which stay
-# in their own volume) and RUN/logs/NAME.log of every container of ours since SINCE.
+# collect.sh RUN SINCE IMAGE FOLDER LIMIT : FOLDER/run.tar with RUN's results, its calibrated visibilities
+# as RUN/visibilities if those on this host are at most LIMIT bytes, and RUN/logs/NAME.log of every
+# container of ours since SINCE.
 set -eu
 run=$1
 since=$2
 image=$3
 folder=$4
+limit=$5
+# copy VOLUME LIMIT NAME: RUN's folder of a volume as a tar stream, named NAME; empty where there is none
+copy() {
+  docker run --rm --network none --read-only --user 10001:10001 --label org.ical-swarm=1 \
+    --mount "type=volume,source=$1,target=/volume,readonly" "$image" \
+    sh -c 'cd /volume && if [ -d "$1" ] && { [ -z "$2" ] || [ "$(du -sb "$1" | cut -f1)" -le "$2" ]; }; then
+             tar -cf - --transform "s,^$1,$3," "$1"; else tar -cf - -T /dev/null; fi' sh "$run" "$2" "$3"
+}
 mkdir -p "$folder/$run/logs"
 docker ps --all --filter label=org.ical-swarm=1 --format '{{.ID}} {{.Names}}' |
   while read -r id name; do
@@ -17,9 +26,8 @@ docker ps --all --filter label=org.ical-swarm=1 --format '{{.ID}} {{.Names}}' |
       rm -f "$folder/$run/logs/$short.log"
     fi
   done
-docker run --rm --network none --read-only --user 10001:10001 --label org.ical-swarm=1 \
-  --mount type=volume,source=ical-results,target=/results,readonly "$image" \
-  sh -c 'cd /results && if [ -d "$1" ]; then tar -cf - "$1"; else tar -cf - -T /dev/null; fi' sh "$run" \
-  >"$folder/run.tar"
+copy ical-results "" "$run" >"$folder/run.tar"
+copy ical-data "$limit" "$run/visibilities" >"$folder/data.tar"
+tar --concatenate --file="$folder/run.tar" "$folder/data.tar"
 tar --append --file="$folder/run.tar" --owner=0 --group=0 --directory="$folder" "$run/logs"
 chmod 0644 "$folder/run.tar"
