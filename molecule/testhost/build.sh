@@ -8,6 +8,8 @@ image=$2
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/ical-testhost.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+# dash runs the trap of EXIT on a signal only if the signal ends the script by exit
+trap 'exit 1' INT TERM HUP
 
 # a test host lacks the right to lower an OOM score, which Debian's unit asks for; in daemon.json the
 # option would stop newer engines

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -39,6 +40,28 @@ def bind_mounts(paths: list[str]) -> list[dict]:
     return [{"type": "bind", "source": path, "target": path, "readonly": True} for path in paths]
 
 
+def absolute(path: str) -> str:
+    """A path of the controller, seen from where the command was typed; '' stays ''."""
+    return os.path.abspath(os.path.expanduser(path)) if path else ""
+
+
+def is_writable(path: str) -> bool:
+    """Whether the user may make this folder, or write into it where it is."""
+    folder = Path(path)
+    while not folder.exists():
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def yaml_problem(path: str) -> str:
+    """Why a file holds no mapping in YAML or JSON; '' if it does."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return " ".join(str(error).split())
+    return "" if isinstance(content, dict) else "it holds no mapping"
+
+
 def role_options(roles: list[str]) -> list[str]:
     """Names of all variables that the named roles take, from their argument_specs."""
     folder = Path(__file__).resolve().parents[2] / "roles"
@@ -61,5 +84,8 @@ class FilterModule:
     """Filters of this project."""
 
     def filters(self) -> dict:
-        return {"files_digest": files_digest, "bind_mounts": bind_mounts, "role_options": role_options,
-                "worker_service": worker_service, "thread_environment": thread_environment}
+        return {
+            "files_digest": files_digest, "bind_mounts": bind_mounts, "absolute": absolute,
+            "is_writable": is_writable, "yaml_problem": yaml_problem, "role_options": role_options,
+            "worker_service": worker_service, "thread_environment": thread_environment,
+        }

@@ -2,7 +2,8 @@
 """Census of a host: every thing there is of the kinds that Docker, Swarm and Dask make.
 
 Each thing belongs to somebody: `ours` (a deployment made it, teardown must remove it), `image` (kept
-until a purge), `docker` (it came with the engine, which goes in a purge if we installed it), `other`.
+until a purge), `docker` (it came with the engine, which goes in a purge if we installed it), `state` (what
+is remembered of the deployment; it goes last, once the proof is good), `other`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from ansible.module_utils.ical_host import (
 )
 
 LABEL = "org.ical-swarm"
-PREFIX = "ical-"
+#: Names of ours, for what carries no label: a swarm makes volumes without one.
+NAMES = re.compile(r"ical-(net|data|results|numba|dashboard|scheduler|probe|worker-.*|pipeline-.*|tls-.*)(\..*)?$")
 DEFAULT_NETWORKS = ("bridge", "host", "none")
 SWARM_PORTS = ("tcp 2377", "tcp 7946", "udp 7946", "udp 4789")
 SCHEDULER_PORT = "tcp 8786"
@@ -57,7 +59,7 @@ class Thing:
 
 def is_ours(name: str, labels: dict | None) -> bool:
     """Whether a name or label of an object of the engine is a deployment's."""
-    return (labels or {}).get(LABEL) == "1" or name.startswith(PREFIX)
+    return (labels or {}).get(LABEL) == "1" or NAMES.match(name) is not None
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def take(engine: Engine, state_dir: str, root: str, ports: list[str]) -> list[Th
         *listener_things([SCHEDULER_PORT, *ports], swarm_stays), *process_things(known),
         *mount_things(root, known), *namespace_things(known, seen.active), *docker_things(seen)]
     if os.path.lexists(state_dir):
-        things.append(Thing("path", state_dir, "image"))
+        things.append(Thing("path", state_dir, "state"))
     return sorted({thing.key: thing for thing in things}.values(), key=lambda thing: thing.key)
 
 
@@ -239,7 +241,7 @@ def judge(before: list[Thing] | None, after: list[Thing], purge: bool, swarm_sta
     still = {thing.key for thing in after}
     return {
         "left": [thing.told() for thing in new if thing.owner in wrong],
-        "kept": [thing.told() for thing in new if thing.owner in {"image", "docker"} - wrong],
+        "kept": [thing.told() for thing in new if thing.owner in {"image", "docker", "state"} - wrong],
         "others": [thing.told() for thing in new if thing.owner == "other"],
         "gone": [thing.told() for thing in before or []
                  if thing.key not in still and thing.owner == "docker" and thing.kind != "process"],

@@ -122,11 +122,21 @@ def describe_engine(engine: Engine) -> dict:
         "live_restore": bool(info.get("LiveRestoreEnabled")),
         "swarm": swarm.get("LocalNodeState", "inactive"),
         "swarm_manager": bool(swarm.get("ControlAvailable")),
-        "swarm_id": (swarm.get("Cluster") or {}).get("ID", ""),
+        "node_id": swarm.get("NodeID", ""),
+        "node_address": swarm.get("NodeAddr", ""),
         "containers": {
             item["Names"][0].lstrip("/"): item["Labels"].get(OURS) == "1" for item in containers
         },
     }
+
+
+def is_ours(engine: dict, record: dict) -> bool:
+    """Whether the swarm that an engine is in was made or joined by a deployment.
+
+    The record is written before: an interrupted init or join is known as ours by its status.
+    """
+    joining = record.get("status") == "joining" or record.get("node_id") == engine["node_id"]
+    return engine["swarm"] != "inactive" and bool(record.get("made_by_us")) and joining
 
 
 def main() -> None:
@@ -145,7 +155,10 @@ def main() -> None:
     while not found and time.monotonic() < limit:
         time.sleep(0.3)
         found = describe_engine(engine)
-    module.exit_json(changed=False, host=describe_host(module.params), engine=found)
+    host = describe_host(module.params)
+    if found:
+        found["swarm_ours"] = is_ours(found, host["state"]["swarm"])
+    module.exit_json(changed=False, host=host, engine=found)
 
 
 if __name__ == "__main__":

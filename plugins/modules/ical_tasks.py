@@ -45,7 +45,7 @@ addresses:
   returned: always
   type: dict
 tasks:
-  description: Service, slot, state, container, address and error of every task that should run.
+  description: Service, slot, state, container, address, image, library and error of every task that should run.
   returned: always
   type: list
   elements: dict
@@ -55,6 +55,11 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ical_engine import Engine, EngineError, overlay_address
+
+
+def environment(task: dict) -> dict[str, str]:
+    """The variables that a task's container is given."""
+    return dict(entry.split("=", 1) for entry in task["Spec"]["ContainerSpec"].get("Env") or [] if "=" in entry)
 
 
 def describe(service: str, task: dict, network: str) -> dict:
@@ -67,6 +72,8 @@ def describe(service: str, task: dict, network: str) -> dict:
         "state": status["State"],
         "container": (status.get("ContainerStatus") or {}).get("ContainerID", "")[:12],
         "address": overlay_address(task, network),
+        "image": task["Spec"]["ContainerSpec"]["Image"],
+        "arl": environment(task).get("ARL_DIGEST", ""),
         "error": status.get("Err", ""),
     }
 

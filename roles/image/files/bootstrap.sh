@@ -15,6 +15,8 @@ clean() {
   rm -rf "$work"
 }
 trap clean EXIT
+# dash runs the trap of EXIT on a signal only if the signal ends the script by exit
+trap 'exit 1' INT TERM HUP
 installed() { dpkg-query -W -f '${Package}\n' | sort; }
 . /etc/os-release
 

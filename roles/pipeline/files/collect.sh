@@ -13,7 +13,7 @@ copy() {
   docker run --rm --network none --read-only --user 10001:10001 --label org.ical-swarm=1 \
     --mount "type=volume,source=$1,target=/volume,readonly" "$image" \
     sh -c 'cd /volume && if [ -d "$1" ] && { [ -z "$2" ] || [ "$(du -sb "$1" | cut -f1)" -le "$2" ]; }; then
-             tar -cf - --transform "s,^$1,$3," "$1"; else tar -cf - -T /dev/null; fi' sh "$run" "$2" "$3"
+             tar -cf - --warning=no-file-changed --transform "s,^$1,$3," "$1"; else tar -cf - -T /dev/null; fi' sh "$run" "$2" "$3"
 }
 mkdir -p "$folder/$run/logs"
 docker ps --all --filter label=org.ical-swarm=1 --format '{{.ID}} {{.Names}}' |
@@ -26,8 +26,10 @@ docker ps --all --filter label=org.ical-swarm=1 --format '{{.ID}} {{.Names}}' |
       rm -f "$folder/$run/logs/$short.log"
     fi
   done
-copy ical-results "" "$run" >"$folder/run.tar"
-copy ical-data "$limit" "$run/visibilities" >"$folder/data.tar"
-tar --concatenate --file="$folder/run.tar" "$folder/data.tar"
-tar --append --file="$folder/run.tar" --owner=0 --group=0 --directory="$folder" "$run/logs"
+tar --create --file="$folder/run.tar" --owner=0 --group=0 --directory="$folder" "$run/logs"
+# after a failure a worker may still write: what is there is brought all the same
+copy ical-results "" "$run" >"$folder/part.tar" || true
+tar --concatenate --file="$folder/run.tar" "$folder/part.tar"
+copy ical-data "$limit" "$run/visibilities" >"$folder/part.tar" || true
+tar --concatenate --file="$folder/run.tar" "$folder/part.tar"
 chmod 0644 "$folder/run.tar"
