@@ -62,6 +62,38 @@ def yaml_problem(path: str) -> str:
     return "" if isinstance(content, dict) else "it holds no mapping"
 
 
+#: Where a run file names files: these are always paths, those may be names of what ships with ical.
+PATHS = ("input.measurement_set", "selfcal.start_model")
+NAMES_OR_PATHS = ("observation.layout", "sky.catalogue", "sky.primary_beam")
+
+
+def run_inputs(path: str) -> list[dict]:
+    """The files that a run file names, as `key` and absolute `path`; its folder is what they are relative to."""
+    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    found = []
+    for key in (*PATHS, *NAMES_OR_PATHS):
+        section, last = key.split(".")
+        below = content.get(section)
+        value = below.get(last) if isinstance(below, dict) else None
+        named = isinstance(value, str) and value and (key in PATHS or "/" in value or Path(value).suffix)
+        if named:
+            where = os.path.abspath(Path(path).parent / os.path.expanduser(value))
+            found.append({"key": key, "path": where, "here": os.path.isfile(where)})
+    return found
+
+
+def with_paths(path: str, places: dict[str, str]) -> str:
+    """The text of a run file with other paths at some keys; the very same text where there are none."""
+    text = Path(path).read_text(encoding="utf-8")
+    if not places:
+        return text
+    content = yaml.safe_load(text)
+    for key, place in places.items():
+        section, last = key.split(".")
+        content[section][last] = place
+    return yaml.safe_dump(content, sort_keys=False)
+
+
 def role_options(roles: list[str]) -> list[str]:
     """Names of all variables that the named roles take, from their argument_specs."""
     folder = Path(__file__).resolve().parents[2] / "roles"
@@ -86,6 +118,7 @@ class FilterModule:
     def filters(self) -> dict:
         return {
             "files_digest": files_digest, "bind_mounts": bind_mounts, "absolute": absolute,
-            "is_writable": is_writable, "yaml_problem": yaml_problem, "role_options": role_options,
+            "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
+            "yaml_problem": yaml_problem, "role_options": role_options,
             "worker_service": worker_service, "thread_environment": thread_environment,
         }

@@ -1,6 +1,7 @@
 """The Ansible plugins of the deployment: lines for people, no line lost or shown twice, digests."""
 
 import pytest
+import yaml
 
 
 @pytest.fixture(name="follow", scope="module")
@@ -72,3 +73,32 @@ def test_a_host_name_makes_a_name_that_a_service_may_have(filters):
 def test_every_option_of_a_role_is_found(filters):
     assert "dask_workers" in filters.role_options(["dask"])
     assert not any(name.startswith("dask_") for name in filters.role_options(["arl", "swarm"]))
+
+
+def test_files_that_a_run_file_names_are_found_and_placed_anew(filters, tmp_path):
+    (tmp_path / "layout.csv").write_text("0,0,0\n")
+    run = tmp_path / "run.yml"
+    run.write_text("observation: {layout: layout.csv}\nsky: {catalogue: gleam}\n"
+                   "input: {measurement_set: /data/a.ms}\n")
+    named = {item["key"]: (item["path"], item["here"]) for item in filters.run_inputs(str(run))}
+    assert named == {"observation.layout": (str(tmp_path / "layout.csv"), True),
+                     "input.measurement_set": ("/data/a.ms", False)}
+    placed = yaml.safe_load(filters.with_paths(str(run), {"observation.layout": "/run-file/x.csv"}))
+    assert placed["observation"]["layout"] == "/run-file/x.csv"
+    assert placed["sky"]["catalogue"] == "gleam"
+
+
+def test_a_run_file_without_files_is_passed_on_as_it_is(filters, tmp_path):
+    run = tmp_path / "run.json"
+    run.write_text('{"comment":  "kept"}')
+    assert filters.run_inputs(str(run)) == []
+    assert filters.with_paths(str(run), {}) == '{"comment":  "kept"}'
+
+
+@pytest.mark.parametrize(("text", "told"), [("a: 1", ""), ("- 1", "it holds no mapping"),
+                                            ("a: [1", "while parsing")])
+def test_a_run_file_that_cannot_be_read_is_told(filters, tmp_path, text, told):
+    path = tmp_path / "run.yml"
+    path.write_text(text)
+    assert filters.yaml_problem(str(path)).startswith(told)
+    assert bool(told) == bool(filters.yaml_problem(str(path)))
