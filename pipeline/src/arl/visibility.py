@@ -25,7 +25,8 @@ class Frame:
     frequency: Hz, shape (chan,). channel_width: Hz.
     uvw: metres, shape (time, baseline, 3).
     antenna1, antenna2: station numbers, shape (baseline,). antenna_names: of the stations.
-    phase_centre: ICRS right ascension and declination, rad.
+    phase_centre: ICRS right ascension and declination, rad. field_name: of that direction.
+    frequency_frame: such as TOPO. telescope: name of the array.
     """
 
     time: np.ndarray
@@ -37,6 +38,9 @@ class Frame:
     antenna2: np.ndarray
     antenna_names: tuple[str, ...]
     phase_centre: tuple[float, float]
+    field_name: str
+    frequency_frame: str
+    telescope: str
 
 
 def make_visibility(
@@ -131,11 +135,25 @@ def stokes_i(
     if hands is None:
         raise InputError(f"Stokes I can't be made from correlations {', '.join(products)}.")
     index = [products.index(h) for h in hands]
-    vis = dataset[column].values[..., index]
-    weight = np.where(dataset["FLAG"].values[..., index], 0.0, dataset["WEIGHT"].values[..., index])
-    good = np.all((weight > 0) & np.isfinite(vis), axis=-1)
+    return combine_hands(dataset[column].values[..., index], dataset["WEIGHT"].values[..., index],
+                         dataset["FLAG"].values[..., index])
+
+
+def combine_hands(
+    vis: np.ndarray, weight: np.ndarray, flag: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stokes I (...) of correlations (..., hand), I alone or two parallel hands, and its weight.
+
+    `weight` may have fewer channels than `vis` where it holds for all of them (length 1).
+
+    Returns
+    -------
+    vis complex64 and weight float32; where the weight is 0 so is the visibility.
+    """
+    used = np.where(flag, 0.0, weight)
+    good = np.all((used > 0) & np.isfinite(used) & np.isfinite(vis), axis=-1)
     with np.errstate(divide="ignore"):
-        combined = len(hands) ** 2 / np.sum(1.0 / weight, axis=-1)
+        combined = vis.shape[-1] ** 2 / np.sum(1.0 / used, axis=-1)
     mean = vis.mean(axis=-1)
     return (np.where(good, mean, 0).astype(np.complex64),
             np.where(good, combined, 0).astype(np.float32))

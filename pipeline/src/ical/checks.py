@@ -22,7 +22,8 @@ Problems = Iterator[Problem]
 def check(parameters: Parameters) -> list[Problem]:
     """All problems in the combination of parameters."""
     checks: tuple[Callable[[Parameters], Problems], ...] = (
-        _source, _simulation_only, _observation, _noise, _imaging, _spectral, _selfcal, _files)
+        _source, _simulation_only, _observation, _noise, _imaging, _spectral, _selfcal,
+        _measurement_set, _files)
     return [problem for one in checks for problem in one(parameters)]
 
 
@@ -147,7 +148,7 @@ def _minor_loop(key: str, loop: MinorLoop, npixel: int | None) -> Problems:
 
 def _spectral(p: Parameters) -> Problems:
     """Channels bound the bands, and bands the spectral terms."""
-    bands, channels = p.imaging.bands, p.observation and p.observation.frequency.channels
+    bands, channels = p.imaging.bands, _channels(p)
     on = ("observation.frequency.channels", "imaging.bands")
     if bands and channels and bands > channels:
         yield Problem("imaging.bands", f"{bands} bands can't be made of {channels} channels; give "
@@ -160,6 +161,20 @@ def _spectral(p: Parameters) -> Problems:
         if most and loop.spectral_terms and loop.spectral_terms > most:
             yield Problem(f"{key}.spectral_terms", f"{loop.spectral_terms} terms can't be fitted "
                           f"to {most} bands; give at most {most}.", on)
+
+
+def _channels(p: Parameters) -> int | None:
+    """How many channels there are, None where that can't be told."""
+    if p.observation is not None:
+        return p.observation.frequency.channels
+    if p.input.measurement_set is None or not _is_table(p.input.measurement_set):
+        return None
+    from ical.stages.ingest import select
+
+    try:
+        return select(p.input).n_channel
+    except InputError:
+        return None  # said by _measurement_set
 
 
 def _selfcal(p: Parameters) -> Problems:
@@ -175,17 +190,33 @@ def _selfcal(p: Parameters) -> Problems:
                           ("selfcal.terms", "selfcal.cycles"))
 
 
+def _is_table(path: str) -> bool:
+    return (Path(path) / "table.dat").is_file()
+
+
+def _measurement_set(p: Parameters) -> Problems:
+    """It is there, and has the field, spectral window, column and correlations that are asked."""
+    path = p.input.measurement_set
+    if path is None or p.observation is not None:  # of which _source speaks
+        return
+    if not Path(path).exists():
+        yield Problem("input.measurement_set", f"there is no {path}; give the path of a "
+                      "Measurement Set.")
+    elif not _is_table(path):
+        yield Problem("input.measurement_set", f"{path} is not a Measurement Set (a folder "
+                      "with a table.dat); give the path of one.")
+    else:
+        from ical.stages.ingest import select
+
+        try:
+            select(p.input)
+        except InputError as error:
+            yield Problem("input", str(error))
+
+
 def _files(p: Parameters) -> Problems:
     from arl.sky import CATALOGUES
 
-    if p.input.measurement_set is not None:
-        path = Path(p.input.measurement_set)
-        if not path.exists():
-            yield Problem("input.measurement_set", f"there is no {path}; give the path of a "
-                          "Measurement Set.")
-        elif not (path / "table.dat").is_file():
-            yield Problem("input.measurement_set", f"{path} is not a Measurement Set (a folder "
-                          "with a table.dat); give the path of one.")
     if p.selfcal.start_model is not None and not Path(p.selfcal.start_model).is_file():
         yield Problem("selfcal.start_model", f"there is no file {p.selfcal.start_model}; give the "
                       "path of a CSV of components, or null for a blank sky.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Pixels = Annotated[int, Field(ge=0)]
 
@@ -109,15 +109,26 @@ class GainErrors(Section):
         0.0, ge=0, lt=1, description="standard deviation of the amplitude, as a fraction")
 
 
+def _name_of_number(value: Any) -> Any:
+    """A field's number as the text that may also be its name."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class Input(Section):
     """Real data instead of a simulation."""
 
     measurement_set: str | None = Field(
         None, min_length=1, description="path of a Measurement Set; null: simulate `observation`")
-    column: Literal["DATA", "CORRECTED_DATA", "MODEL_DATA"] = Field(
-        "DATA", description="data column to image and to calibrate")
-    field: int = Field(0, ge=0, description="field to use, by its number")
-    spectral_window: int = Field(0, ge=0, description="spectral window to use, by its number")
+    column: str = Field(
+        "DATA", min_length=1, description="data column to image and to calibrate, such as DATA or "
+        "CORRECTED_DATA")
+    field: Annotated[str | None, BeforeValidator(_name_of_number)] = Field(
+        None, min_length=1, description="field to use, by its name or number; null: the only one")
+    spectral_window: int | None = Field(
+        None, ge=0, description="spectral window to use, by its number; null: the only one")
+    station_diameter: float | None = Field(
+        None, gt=0, description="aperture of a station, m: sets the field of view where "
+        "imaging.npixel is null; null: as the Measurement Set says")
 
 
 class UvRange(Section):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import ValidationError
+from written_ms import smallest_ms
 
 from arl.errors import InputError
 from ical.parameters import Parameters, load
@@ -244,8 +245,7 @@ def test_data_are_either_read_or_simulated(tmp_path):
 
 
 def test_measurement_set_is_taken_from_the_folder_of_the_file(tmp_path):
-    (tmp_path / "some.ms").mkdir()
-    (tmp_path / "some.ms" / "table.dat").touch()
+    smallest_ms(tmp_path / "some.ms")
     path = write(tmp_path, {"input.measurement_set": "some.ms"}, drop="observation")
     p = load(path)
     assert p.input.measurement_set == str(tmp_path / "some.ms")
@@ -262,8 +262,7 @@ def test_measurement_set_must_be_one(tmp_path, make, words):
 
 
 def test_simulation_beside_a_measurement_set_is_not_ignored_in_silence(tmp_path):
-    (tmp_path / "some.ms").mkdir()
-    (tmp_path / "some.ms" / "table.dat").touch()
+    smallest_ms(tmp_path / "some.ms")
     path = write(tmp_path, {"input.measurement_set": "some.ms", "gains.phase_error": 1.0},
                  drop="observation")
     assert mistakes(path)[0].startswith("gains: acts only on a simulation")
