@@ -42,13 +42,19 @@ def beam_power(
         return airy_power(l, m, frequency, diameter)
     if kind == "none":
         return np.ones((np.size(l), np.size(frequency)))
-    angle, power, reference = _read_profile(kind)
+    angle, power, reference = read_profile(kind)
     theta = np.arcsin(np.clip(np.hypot(l, m), 0, 1))[:, None]
     scaled = theta * np.asarray(frequency)[None, :] / reference
     return np.interp(scaled, angle, power, right=0.0)
 
 
-def _read_profile(path: str) -> tuple[np.ndarray, np.ndarray, float]:
+def read_profile(path: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """Angles (rad), rising, the power at each, and the frequency (Hz) of a profile's file.
+
+    Raises
+    ------
+    InputError: as for `beam_power`.
+    """
     try:
         lines = Path(path).read_text().splitlines()
         note = next(line for line in lines if line.startswith("# frequency_hz:"))

@@ -132,7 +132,7 @@ class Input(Section):
 
 
 class UvRange(Section):
-    """Baselines that are imaged, by projected length."""
+    """Baselines that are used, by projected length."""
 
     min_m: float | None = Field(None, ge=0, description="shortest baseline, m; null: no limit")
     max_m: float | None = Field(None, gt=0, description="longest baseline, m; null: no limit")
@@ -237,6 +237,8 @@ class Selfcal(Section):
     global_solution: bool = Field(
         False, description="one T and G solution over all channels (true) or one per channel")
     cycles: int = Field(5, ge=1, description="most cycles")
+    uv_range: UvRange = Field(
+        UvRange(), description="baselines that gains are solved from: {min_m, max_m}, m")
     min_snr: float = Field(
         3.0, ge=0, description="flag gain solutions of a signal-to-noise below this")
     clean: MinorLoop | None = Field(
@@ -244,6 +246,9 @@ class Selfcal(Section):
     start_model: str | None = Field(
         None, min_length=1,
         description="path of a CSV of components to calibrate on first; null: a blank sky")
+    flux_scale: Literal["data", "model"] = Field(
+        "data", description="amplitude gains leave the flux scale as it is in the data (data), or "
+        "bring it to that of start_model (model)")
 
 
 class Resources(Section):

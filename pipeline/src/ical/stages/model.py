@@ -29,6 +29,7 @@ class Setup(Observed):
     ----------
     hour_angle: rad (time,).
     lmn, flux: components (n, 3) and their apparent flux in Jy (n, chan).
+    shape: of the components, as in `arl.sky.Components`.
     sigma: noise of one component of a visibility, Jy; 0 is none.
     """
 
@@ -36,6 +37,7 @@ class Setup(Observed):
     hour_angle: np.ndarray
     lmn: np.ndarray
     flux: np.ndarray
+    shape: np.ndarray
     sigma: float
 
 
@@ -64,10 +66,10 @@ def set_up(parameters: Parameters) -> Setup:
     time, integration = _time_axis(observation, hour_angle)
     uvw = telescope.baseline_uvw(layout, centre[1], hour_angle)
     npixel, cell = image_size(parameters.imaging, uvw, frequency, observation.station_diameter)
-    lmn, flux = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
+    lmn, flux, shape = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
     return Setup(
         time, integration, frequency, width, centre, npixel, cell, layout.names, uvw.shape[1],
-        layout, hour_angle, lmn, flux, _noise_sigma(parameters, width, integration))
+        layout, hour_angle, lmn, flux, shape, _noise_sigma(parameters, width, integration))
 
 
 def _visible_hour_angles(
@@ -103,7 +105,7 @@ def _time_axis(observation: Observation, hour_angle: np.ndarray) -> tuple[np.nda
 def _apparent_sky(
     parameters: Parameters, observation: Observation, centre: tuple[float, float],
     npixel: int, cell: float, frequency: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     choice = parameters.sky
     components = sky.load_catalogue(choice.catalogue)
     components = components.select(components.flux >= choice.flux_limit)
@@ -117,7 +119,7 @@ def _apparent_sky(
     lmn = sky.lmn_of(components, *centre)
     power = beam.beam_power(choice.primary_beam, lmn[:, 0], lmn[:, 1], frequency,
                             observation.station_diameter)
-    return lmn, sky.spectrum(components, frequency) * power
+    return lmn, sky.spectrum(components, frequency) * power, components.shape
 
 
 def _noise_sigma(parameters: Parameters, width: float, integration: float) -> float:
@@ -141,7 +143,8 @@ def simulate_partition(
     rows, columns = slice(*partition.times), slice(*partition.channels)
     uvw = telescope.baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle[rows])
     ideal = simulation.predict_components(
-        uvw, setup.frequency[columns], setup.lmn, setup.flux[:, columns])
+        uvw, setup.frequency[columns], setup.lmn, setup.flux[:, columns],
+        setup.shape)
     gains = _gains(parameters, setup, partition.time_index, partition.channel_index)
     observed = simulation.corrupt(ideal, gains, first, second)
     if setup.sigma:

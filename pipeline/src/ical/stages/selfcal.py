@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from arl.calibration import chain
+from arl.calibration.conditioning import mean_amplitude
 from arl.calibration.intervals import channel_blocks, is_inside, time_blocks
 from arl.deconvolution import CleanOptions
 from arl.sky import load_catalogue
@@ -125,11 +126,12 @@ class SelfCalibration:
     def _work(self, partition: Partition, terms: str, before: Solutions) -> tasks.Calibration:
         local = [self._is_local(self._blocks[name]) for name in terms]
         leading = local.index(False) if False in local else len(local)
-        known = before.get(partition.name, {})
+        known, uv_range = before.get(partition.name, {}), self._parameters.selfcal.uv_range
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
             {name: known[name].gain for name in terms[:leading] if name in known},
-            self._min_snr(before), None if before else self._start)
+            self._min_snr(before), None if before else self._start, self._scale(terms, known),
+            uv_range.min_m, uv_range.max_m)
 
     def _min_snr(self, before: Solutions) -> float:
         """The level below which solutions are flagged: lower while there is only a first model.
@@ -138,6 +140,21 @@ class SelfCalibration:
         """
         asked = self._parameters.selfcal.min_snr
         return asked if before else min(asked, FIRST_MIN_SNR)
+
+    def _scale(
+        self, terms: str, known: dict[str, chain.TermSolution]
+    ) -> dict[str, np.ndarray | float]:
+        """The mean amplitude of the terms that have amplitudes: 1, which keeps the flux scale.
+
+        The first of them may take the scale of the start model, and then keeps it.
+        """
+        amplitudes = [t for t in terms if MODES[t] != "phase"]
+        scale: dict[str, np.ndarray | float] = dict.fromkeys(amplitudes, 1.0)
+        if amplitudes and self._parameters.selfcal.flux_scale == "model":
+            del scale[amplitudes[0]]
+            if amplitudes[0] in known:
+                scale[amplitudes[0]] = mean_amplitude(known[amplitudes[0]].gain)
+        return scale
 
     def _part(self, name: str, partition: Partition) -> chain.TermBlocks:
         """A term restricted to a partition's times and channels."""
@@ -168,7 +185,8 @@ class SelfCalibration:
         """Solve the terms whose intervals span partitions from the sum of their matrices."""
         merged = self._imager.merged_matrices(passes)
         solved, _ = tasks.solve_terms(
-            merged, [self._blocks[name] for name in terms], {}, self._min_snr(before))
+            merged, [self._blocks[name] for name in terms], {}, self._min_snr(before),
+            self._scale(terms, next(iter(before.values()), {})))
         return solved
 
     def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
