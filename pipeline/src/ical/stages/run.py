@@ -122,8 +122,10 @@ def _write_selfcal(
     if not result.terms:
         return quality
     cubes = [_whole_cube(imager.plan, setup, gains, k) for k in range(len(result.terms))]
+    used = np.concatenate([np.arange(*band) for band in imager.plan.bands])
     for term, cube in zip(result.terms, cubes, strict=True):
-        table = gain_table(term, setup.time, setup.antenna_names, setup.frequency, cube)
+        table = gain_table(
+            term, setup.time, setup.antenna_names, setup.frequency[used], cube[..., used])
         write_dataset(table, context.store.stage_folder("selfcal") / f"gains_{term}.zarr")
     imager.write_corrected(gains)
     if not isinstance(setup, Setup):
