@@ -23,10 +23,11 @@ from arl.visibility import PARALLEL_HANDS, Frame, combine_hands, make_visibility
 #: Correlations by their number in POLARIZATION::CORR_TYPE (casacore's Stokes::StokesTypes).
 CORRELATIONS = {1: "I", 2: "Q", 3: "U", 4: "V", 5: "RR", 6: "RL", 7: "LR", 8: "LL", 9: "XX",
                 10: "XY", 11: "YX", 12: "YY"}
-#: Frames by their number in SPECTRAL_WINDOW::MEAS_FREQ_REF (casacore's MFrequency::Types).
-FREQUENCY_FRAMES = ("REST", "LSRK", "LSRD", "BARY", "GEO", "TOPO", "GALACTO", "LGROUP", "CMB")
+#: Frames by their number in SPECTRAL_WINDOW::MEAS_FREQ_REF (casacore's MFrequency::Types), as
+#: xradio names them.
+FREQUENCY_FRAMES = ("REST", "lsrk", "lsrd", "BARY", "gcrs", "TOPO", "GALACTO", "LGROUP", "CMB")
 NEEDED = ("TIME", "INTERVAL", "ANTENNA1", "ANTENNA2", "UVW", "FLAG", "FLAG_ROW", "FIELD_ID",
-          "DATA_DESC_ID")
+          "DATA_DESC_ID", "SCAN_NUMBER")
 #: UTC seconds from the modified Julian date 0 to 1970.
 UNIX_EPOCH = 40587 * 86400.0
 #: Times nearer than this share of the integration are one.
@@ -342,6 +343,7 @@ def read(
     shape = (times[1] - times[0], contents.antenna1.size)
     vis = np.zeros((*shape, channels[1] - channels[0]), np.complex64)
     weight, uvw = np.zeros(vis.shape, np.float32), np.zeros((*shape, 3))
+    scan = np.zeros(shape[0], int)
     with _opened(contents.selection.path) as main:
         rows = main.query(_block(contents, times))
         if rows.nrows():
@@ -349,12 +351,13 @@ def read(
             swapped = (rows.getcol("ANTENNA1") > rows.getcol("ANTENNA2"))
             row_vis, weight[where] = _stokes_i(contents, rows, channels)
             vis[where] = np.where(swapped[:, None], row_vis.conj(), row_vis)
+            scan[where[0]] = rows.getcol("SCAN_NUMBER")
             uvw[where] = rows.getcol("UVW") * np.where(swapped, -1.0, 1.0)[:, None]
     frame = Frame(
         contents.time[slice(*times)], contents.integration_time,
         contents.frequency[slice(*channels)], contents.channel_width, uvw, contents.antenna1,
         contents.antenna2, contents.antenna_names, contents.phase_centre,
-        contents.selection.field_name, contents.frequency_frame, contents.telescope)
+        contents.selection.field_name, scan, contents.frequency_frame, contents.telescope)
     return make_visibility(frame, vis[..., None], weight[..., None], (weight == 0)[..., None])
 
 

@@ -153,8 +153,8 @@ def simulate_partition(
         ideal, observed = ideal + noise, observed + noise
     frame = visibility.Frame(
         setup.time[rows], setup.integration_time, setup.frequency[columns], setup.channel_width,
-        uvw, first, second, setup.antenna_names, setup.phase_centre, "simulated", "TOPO",
-        setup.layout.name)
+        uvw, first, second, setup.antenna_names, setup.phase_centre, "simulated",
+        np.ones(uvw.shape[0], int), "TOPO", setup.layout.name)
     weight = np.full((*ideal.shape, 1), 1 / setup.sigma**2 if setup.sigma else 1.0, np.float32)
     dataset = visibility.make_visibility(
         frame, observed.astype(np.complex64)[..., None], weight, np.zeros(weight.shape, bool),
