@@ -60,8 +60,15 @@ def read_profile(path: str) -> tuple[np.ndarray, np.ndarray, float]:
         note = next(line for line in lines if line.startswith("# frequency_hz:"))
         table = np.genfromtxt([x for x in lines if not x.startswith("#")], delimiter=",",
                               names=True)
-        return np.radians(table["angle_deg"]), table["power"], float(note.split(":")[1])
-    except (OSError, StopIteration, ValueError) as error:
+        angle, power = np.radians(table["angle_deg"]), np.asarray(table["power"], float)
+        frequency = float(note.split(":")[1])
+    except (OSError, StopIteration, ValueError, IndexError) as error:
+        reason = "the frequency is missing" if isinstance(error, StopIteration) else error
         raise InputError(
             f"Primary beam {path!r} is not airy, none, or a CSV file with columns angle_deg, "
-            f"power and a line '# frequency_hz: ...': {error}.") from error
+            f"power and a line '# frequency_hz: ...': {reason}.") from error
+    if angle.ndim != 1 or not (np.diff(angle) > 0).all() or not np.isfinite(power).all() or (
+            not frequency > 0):
+        raise InputError(f"Primary beam {path!r} needs a frequency above 0, and several angles, "
+                         f"each larger than the one before, with a finite power.")
+    return angle, power, frequency

@@ -75,7 +75,9 @@ def load_catalogue(name_or_path: str) -> Components:
     path = Path(name_or_path)
     if not path.is_file():
         raise InputError(f"There is no catalogue {name_or_path!r}: give gleam or a file's path.")
-    form = {".fits": "fits", ".fit": "fits", ".csv": "ascii.csv"}.get(path.suffix, "votable")
+    name = path.name.lower().removesuffix(".gz")
+    form = ("fits" if name.endswith((".fits", ".fit")) else
+            "ascii.csv" if name.endswith(".csv") else "votable")
     comment = {"comment": "#"} if form == "ascii.csv" else {}
     try:
         table = Table.read(path, format=form, **comment)

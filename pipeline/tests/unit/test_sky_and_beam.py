@@ -125,3 +125,17 @@ def test_a_beam_profile_from_a_file_scales_with_wavelength(tmp_path):
 def test_an_unreadable_beam_is_refused():
     with pytest.raises(InputError, match="not airy, none"):
         beam_power("nowhere.csv", np.zeros(1), np.zeros(1), np.array([1e8]), 35.0)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("angle_deg,power\n0,1\n", "the frequency is missing"),
+    ("# frequency_hz: 1e8\nangle,power\n0,1\n1,0\n", "columns angle_deg, power"),
+    ("# frequency_hz: 1e8\nangle_deg,power\n0,1\n0,0\n", "each larger than the one before"),
+    ("# frequency_hz: 0\nangle_deg,power\n0,1\n1,0\n", "a frequency above 0"),
+    ("# frequency_hz: 1e8\nangle_deg,power\n0,1\n1,?\n", "finite power"),
+])
+def test_what_is_wrong_with_a_beam_is_said(tmp_path, text, words):
+    path = tmp_path / "beam.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        beam_power(str(path), np.zeros(1), np.zeros(1), np.array([1e8]), 35.0)
