@@ -7,23 +7,20 @@ but for noise; the bars are those of the data's README.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.coordinates import Angle
 from casacore.tables import table
+from observations import unpacked
 
 from arl.io.zarr import read_dataset
 from ical.cli import _run_cli
 
 pytestmark = [pytest.mark.validation, pytest.mark.slow]
 
-ARCHIVE = "lofar-ilt.tar.xz"
 RUN = """
 name: lofar-ilt
 input: {{measurement_set: lofar-ilt.ms}}
@@ -45,39 +42,22 @@ selfcal:
 POINT = "ra_deg,dec_deg,flux_jy\n{ra},{dec},0.3\n"
 
 
-def archive() -> Path | None:
-    """The data beside the checkout (the project's or one of its worktrees), or ICAL_TESTDATA."""
-    root = Path(subprocess.run(["git", "rev-parse", "--path-format=absolute", "--git-common-dir"],
-                               cwd=Path(__file__).parent, capture_output=True, text=True,
-                               check=False).stdout.strip() or ".").parent
-    checkout = Path(__file__).parents[3]
-    places = [os.environ.get("ICAL_TESTDATA"), checkout.parent / "shared" / "testdata",
-              root.parent / "shared" / "testdata"]
-    return next((Path(p) / ARCHIVE for p in places if p and (Path(p) / ARCHIVE).is_file()), None)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """The unpacked data, with the sky model as two CSV files: a point, and what was published."""
-    found = archive()
-    if found is None:
-        pytest.skip(f"{ARCHIVE} is neither in ../shared/testdata nor in $ICAL_TESTDATA")
-    place = tmp_path_factory.mktemp("ilt")
-    with tarfile.open(found) as packed:
-        packed.extractall(place, filter="data")
-    (unpacked,) = place.glob("lofar-ilt")
-    line = (unpacked / "lofar-ilt.skymodel").read_text().splitlines()[-1]
+    place = unpacked("lofar-ilt", tmp_path_factory.mktemp("ilt"))
+    line = (place / "lofar-ilt.skymodel").read_text().splitlines()[-1]
     _, _, _, ra, dec, flux, *_ , major, minor, angle, reference, index, curvature = (
         [x.strip(" []") for x in line.split(",")])
     degrees, minutes, seconds = dec.split(".", 2)
     ra_deg = Angle(ra, "hourangle").degree
     dec_deg = Angle(f"{degrees}d{minutes}m{seconds}s").degree
-    (unpacked / "point.csv").write_text(POINT.format(ra=ra_deg, dec=dec_deg))
-    (unpacked / "sky.csv").write_text(
+    (place / "point.csv").write_text(POINT.format(ra=ra_deg, dec=dec_deg))
+    (place / "sky.csv").write_text(
         "ra_deg,dec_deg,flux_jy,major_arcsec,minor_arcsec,position_angle_deg,"
         "reference_frequency_hz,spectral_index,spectral_curvature\n"
         f"{ra_deg},{dec_deg},{flux},{major},{minor},{angle},{reference},{index},{curvature}\n")
-    return unpacked
+    return place
 
 
 def calibrated(folder: Path, name: str, **choice: str) -> tuple[np.ndarray, np.ndarray]:
