@@ -33,10 +33,12 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "model": (), "image": ("model",), "selfcal": ("model",)
 }
 #: The parameters that a stage's outcome follows from, besides what its upstream stages read. The
-#: simulated sky is cut to the image and the partitions to its bands.
+#: simulated sky is cut to the image and the partitions to its bands; uv_range has a say in the
+#: size that a Measurement Set advises.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "model": ("seed", "observation", "sky", "noise", "gains", "input", "imaging.npixel",
-              "imaging.cell_rad", "imaging.guard_band", "imaging.size_rounding", "imaging.bands"),
+              "imaging.cell_rad", "imaging.guard_band", "imaging.size_rounding", "imaging.bands",
+              "imaging.uv_range"),
     "image": ("imaging",), "selfcal": ("imaging", "selfcal"),
 }
 #: These parameters change nothing in the outcome.

@@ -125,6 +125,9 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
     measurement_set(tmp_path, diameter=0.0)
     with pytest.raises(InputError, match="does not know the diameter of its antennas"):
         sizes_of(run_of(tmp_path, ""))
+    measurement_set(tmp_path)
+    with pytest.raises(InputError, match="no baseline of at most 10"):
+        sizes_of(run_of(tmp_path, "imaging: {uv_range: {max_m: 10}}"))
     monsters = {
         "needs 60000 pixels on a side, and 32768 is the most": {"cell_rad": 1e-5},
         "1500 pixels of 0.001 rad reach beyond": {"cell_rad": 1e-3, "npixel": 1500}}

@@ -45,6 +45,9 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
     """
     chosen, imaging = parameters.input, parameters.imaging
     found = measurement_set.describe(select(chosen), imaging.uv_range.max_m)
+    if found.longest == 0:
+        raise InputError(f"imaging.uv_range: {chosen.measurement_set} has no baseline of at most "
+                         f"{imaging.uv_range.max_m} m; make max_m larger.")
     diameter = chosen.station_diameter or found.diameter
     if not diameter and imaging.npixel is None:
         raise InputError(f"{chosen.measurement_set} does not know the diameter of its antennas, "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from arl.calibration.gains import gain_table
+from arl.io.measurement_set import Contents
 from arl.io.zarr import write_dataset
 from ical.cluster import Cluster
 from ical.context import RunContext
@@ -24,10 +25,10 @@ from ical.store import write_json
 
 def run_model(context: RunContext) -> None:
     """Simulate or read the observation; every partition stays on the host that owns it."""
-    make = _simulate if context.parameters.simulated else _ingest
+    found = None if context.parameters.simulated else ingest.set_up(context.parameters)
     with files.cluster_of(context) as cluster:
         meter = StageMeter(cluster.client).start()
-        plan, sizes = make(context, cluster)
+        plan, sizes = _ingest(context, cluster, *found) if found else _simulate(context, cluster)
         record = meter.stop()
     per_host = {h: sum(sizes[p.name] for p in plan.partitions if p.host == h)
                 for h in {p.host for p in plan.partitions}}
@@ -43,9 +44,10 @@ def _simulate(context: RunContext, cluster: Cluster) -> tuple[Plan, dict[str, in
     return plan, model.simulate(cluster, context.parameters, setup, plan, _paths(context, plan))
 
 
-def _ingest(context: RunContext, cluster: Cluster) -> tuple[Plan, dict[str, int]]:
+def _ingest(
+    context: RunContext, cluster: Cluster, contents: Contents, setup: Observed
+) -> tuple[Plan, dict[str, int]]:
     """The plan of a Measurement Set's partitions without those all flagged, and their bytes."""
-    contents, setup = ingest.set_up(context.parameters)
     files.keep_setup(context, setup)
     plan = files.new_plan(context, setup, cluster)
     n = len(plan.partitions)
