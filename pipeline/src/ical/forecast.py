@@ -36,6 +36,8 @@ TASK_S = 2e-3
 WORKER_BASE, DRIVER_BASE = 330e6, 400e6
 #: A visibility while a task works on it: data, weights, model, corrected, and the gridder's index.
 VISIBILITY_BYTES = 60
+#: A visibility while it is read from a Measurement Set: four correlations, flags and weights.
+READ_VISIBILITY_BYTES = 130
 #: What a worker keeps of partitions that it has read (vis, weight; uvw comes on top).
 KEPT_VISIBILITY_BYTES = 12
 UVW_BYTES = 24
@@ -152,7 +154,8 @@ def worker_memory(sizes: Sizes, workers: int) -> int:
     pixels = sizes.npixel**2
     at_work = sizes.partition_visibilities * VISIBILITY_BYTES + pixels * GRID_PIXEL_BYTES
     cleaning = pixels * sizes.bands * CLEAN_PIXEL_BYTES
-    return round(WORKER_BASE + min(CACHE_BYTES, kept / workers) + max(at_work, cleaning))
+    reading = 0 if sizes.components else sizes.partition_visibilities * READ_VISIBILITY_BYTES
+    return round(WORKER_BASE + min(CACHE_BYTES, kept / workers) + max(at_work, cleaning, reading))
 
 
 def driver_memory(sizes: Sizes) -> int:

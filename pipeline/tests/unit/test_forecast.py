@@ -53,6 +53,12 @@ def test_memory_grows_with_images_and_partitions_and_shrinks_with_workers():
     assert worker_memory(big, 4) < worker_memory(big, 1)
 
 
+def test_reading_a_measurement_set_takes_more_than_simulating():
+    large = grown(partition_visibilities=2_000_000)
+    read = worker_memory(dataclasses.replace(large, components=0), 1)
+    assert read - worker_memory(large, 1) > 50 * 2_000_000
+
+
 def test_streamed_data_do_not_fill_memory():
     """Ten times the observation in partitions of the same size takes the same memory."""
     one = grown(times=20_000, baselines=1000, partition_visibilities=2_000_000, partitions=40)
