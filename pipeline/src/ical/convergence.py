@@ -1,7 +1,8 @@
 """Whether a cycle of self-calibration is kept and whether the loop goes on: the rules, as numbers.
 
 Nothing here looks at data. A cycle is judged by what was measured on its image against the last
-accepted cycle; a term that is new in a cycle is judged against the same cycle without it.
+accepted cycle; a term that is new in a cycle is judged against the same cycle without it, but the
+first ones by the signal alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Literal
 LEAST_GAIN = 0.0125
 #: rises of the rms and of the beam's area that are never accepted.
 MOST_NOISE, MOST_BEAM = 0.10, 0.05
+#: The first gains may lower the peak by less than this share.
+MOST_SIGNAL_LOST = 0.10
 #: The residual is noise when its rms is within this share of the expected one.
 NOISE_MARGIN = 0.05
 
@@ -45,6 +48,11 @@ class Measures:
     def dynamic_range(self) -> float:
         """peak / |minimum|."""
         return _ratio(self.peak, abs(self.minimum))
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return f"rms {self.rms * 1e3:.3f} mJy, peak/rms {self.signal_to_noise:.0f}"
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,17 @@ def judge_terms(new: Measures, without: Measures, terms: str) -> str | None:
     return None
 
 
+def judge_first_terms(new: Measures, uncorrected: Measures, terms: str) -> str | None:
+    """Why the first terms of all are dropped, or None.
+
+    The model was made from the uncorrected data, and what phase errors had taken from them is
+    missing in it: with good gains that flux is in the residual, whose rms rises manifold. So only
+    the peak tells: gains that find what belongs together raise it, gains of noise lower it.
+    """
+    lost = -_rise(new.peak, uncorrected.peak)
+    return f"with {terms} the peak fell by {lost:.1%}" if lost >= MOST_SIGNAL_LOST else None
+
+
 def judge(new: Measures, old: Measures, *, settled: bool, noise: float | None) -> Verdict:
     """Accept a cycle, revert to the one before, or end with this one.
 
@@ -114,9 +133,8 @@ def judge(new: Measures, old: Measures, *, settled: bool, noise: float | None) -
     if worse:
         return Verdict("revert", worse)
     gained = improvement(new, old)
-    told = f"rms {new.rms * 1e3:.3f} mJy, peak/rms {new.signal_to_noise:.0f}"
     if settled and noise is not None and new.rms <= (1 + NOISE_MARGIN) * noise:
-        return Verdict("converged", f"{told}: the expected noise is {noise * 1e3:.3f} mJy")
+        return Verdict("converged", f"{new.told}: the expected noise is {noise * 1e3:.3f} mJy")
     if settled and gained < LEAST_GAIN:
-        return Verdict("converged", f"{told}: {gained:+.2%}, less than {LEAST_GAIN:.2%}")
-    return Verdict("accept", told)
+        return Verdict("converged", f"{new.told}: {gained:+.2%}, less than {LEAST_GAIN:.2%}")
+    return Verdict("accept", new.told)

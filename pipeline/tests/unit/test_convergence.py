@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from ical.convergence import Measures, deterioration, improvement, judge, judge_terms
+from ical.convergence import (
+    Measures,
+    deterioration,
+    improvement,
+    judge,
+    judge_first_terms,
+    judge_terms,
+)
 
 OLD = Measures(rms=0.010, peak=5.0, minimum=-0.050, beam_area=1e-5, flagged=0.0)
 
@@ -55,6 +62,13 @@ def test_a_term_is_kept_only_when_it_helps():
     assert "changes" in judge_terms(replace(OLD, rms=0.0099), OLD, "G")
     assert "with G the signal-to-noise fell by 2" in judge_terms(
         replace(OLD, rms=0.0103), OLD, "G")
+
+
+def test_the_first_terms_are_judged_by_the_peak_alone():
+    coherent = replace(OLD, peak=12.0, rms=0.05)  # what phases had smeared is now in the residual
+    assert judge_first_terms(coherent, OLD, "T") is None
+    assert judge_first_terms(replace(OLD, peak=4.6), OLD, "T") is None
+    assert "peak fell by 12" in judge_first_terms(replace(OLD, peak=4.4), OLD, "T")
 
 
 def test_the_reasons_say_what_was_measured():

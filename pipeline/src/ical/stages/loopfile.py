@@ -31,7 +31,7 @@ class LoopKeeper:
     def keep(self, state: LoopState) -> None:
         """Write the checkpoint of the last accepted state."""
         plain = {"terms": state.terms, "dropped": state.dropped,
-                 "measures": asdict(state.measures) if state.measures else None,
+                 "measures": asdict(state.measures),
                  "history": [asdict(c) for c in state.history]}
         arrays = {"model": state.model}
         for partition, terms in state.solutions.items():
@@ -48,9 +48,8 @@ class LoopKeeper:
         number, plain, arrays = found
         history = tuple(Cycle(**c) for c in plain["history"])
         self._context.progress.resume_from(0.9 * number / self._context.parameters.selfcal.cycles)
-        measures = Measures(**plain["measures"]) if plain["measures"] else None
         return LoopState(arrays["model"], _solutions(arrays), plain["terms"], plain["dropped"],
-                         measures, history)
+                         Measures(**plain["measures"]), history)
 
 
 def _solutions(arrays: dict[str, np.ndarray]) -> Solutions:

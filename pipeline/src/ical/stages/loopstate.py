@@ -44,7 +44,7 @@ class LoopState:
     ----------
     model: on which the next cycle calibrates, (band, l, m) Jy per pixel.
     solutions: the accepted gains. terms: those they are of. dropped: terms given up.
-    measures: of the image the gains gave, None before the first cycle.
+    measures: of the image the gains gave; with no term in use, of the uncorrected data's image.
     history: the cycles so far.
     """
 
@@ -52,7 +52,7 @@ class LoopState:
     solutions: Solutions
     terms: str
     dropped: str
-    measures: Measures | None
+    measures: Measures
     history: tuple[Cycle, ...]
 
 

@@ -202,7 +202,8 @@ class SelfCalibration:
         if self._start is None:
             model = cleaner.imager.clean(dirty, cleaner.psf, model, self._edges, cleaner.beam,
                                          self._options_at(0)).model
-        return LoopState(model, {}, "", "", None, ())
+        measures = self._measure(np.zeros_like(model), dirty, cleaner.psf, cleaner, 0.0)
+        return LoopState(model, {}, "", "", measures, ())
 
     def _has_model(self, state: LoopState) -> bool:
         return bool(self._start is not None or state.history or state.model.any())
@@ -213,20 +214,13 @@ class SelfCalibration:
         Terms that are not yet in use are measured against the same cycle without them. One that
         does not help is left out; when the model is as deep as it gets, it is dropped for good.
         """
-        terms, dropped, note = self._active(number, state.dropped), state.dropped, ""
-        trial = self._try(terms, state, cleaner)
-        fresh = "".join(t for t in terms if t not in state.terms)
-        before = state.measures
-        if fresh:
-            control = self._try("".join(t for t in terms if t not in fresh), state, cleaner)
-            before = before or (control.measures if control else None)
-            idle = _why_not(trial, control, fresh)
-            if idle:
-                trial, note = control, f"{idle}; "
-                dropped += fresh if number > self._first_deep else ""
-        verdict = self._judge(number, trial, before, dropped)
-        cycle = _told(number, terms, trial.measures if trial else before, verdict,
-                      note, dropped != state.dropped)
+        terms, dropped = self._active(number, state.dropped), state.dropped
+        trial, idle = self._weigh(terms, state, cleaner)
+        if idle and number > self._first_deep:
+            dropped += "".join(t for t in terms if t not in state.terms)
+        verdict = self._judge(number, trial, state, dropped)
+        measures = trial.measures if trial else state.measures
+        cycle = _told(number, terms, measures, verdict, idle, dropped != state.dropped)
         history = (*state.history, cycle)
         if trial is None or verdict.decision == "revert":
             return replace(state, dropped=dropped, history=history), cycle
@@ -234,18 +228,40 @@ class SelfCalibration:
         if verdict.decision == "accept":
             model = cleaner.imager.clean(trial.residual, trial.psf, model, self._edges,
                                          cleaner.beam, self._options_at(number)).model
-        return LoopState(model, trial.solutions, trial.terms, dropped, trial.measures,
-                         history), cycle
+        return LoopState(model, trial.solutions, trial.terms, dropped, measures, history), cycle
+
+    def _weigh(
+        self, terms: str, state: LoopState, cleaner: Cleaner
+    ) -> tuple[Trial | None, str | None]:
+        """Try terms; without the new ones, and why, when these do not help."""
+        trial = self._try(terms, state, cleaner)
+        fresh = "".join(t for t in terms if t not in state.terms)
+        if not fresh:
+            return trial, None
+        kept = "".join(t for t in terms if t in state.terms)
+        control = self._try(kept, state, cleaner) if kept else None
+        if trial is None:
+            idle: str | None = f"{fresh} leaves a band without a solution above selfcal.min_snr"
+        elif control is not None:
+            idle = convergence.judge_terms(trial.measures, control.measures, fresh)
+        else:
+            idle = convergence.judge_first_terms(trial.measures, state.measures, fresh)
+        if idle is None:
+            return trial, None
+        return control or self._try(kept, state, cleaner), idle
 
     def _judge(
-        self, number: int, trial: Trial | None, before: Measures | None, dropped: str
+        self, number: int, trial: Trial | None, state: LoopState, dropped: str
     ) -> Verdict:
         """The rules' verdict on a cycle."""
-        if trial is None or before is None:
+        if trial is None:
             return Verdict("revert", "a band is left without a solution above selfcal.min_snr")
+        if not state.terms:
+            return Verdict("accept", trial.measures.told)
         tried = set(self._parameters.selfcal.terms) <= {*trial.terms, *dropped}
-        return convergence.judge(trial.measures, before, noise=self._expected_rms(trial.psf),
-                                 settled=tried and number > self._first_deep)
+        return convergence.judge(
+            trial.measures, state.measures, noise=self._expected_rms(trial.psf),
+            settled=tried and number > self._first_deep)
 
     def _expected_rms(self, psf: BandImages) -> float | None:
         """The rms of an image of noise alone, Jy, where it is known.
@@ -343,20 +359,11 @@ class SelfCalibration:
         return "".join(t for t in left if getattr(start, t) <= turn)
 
 
-def _why_not(trial: Trial | None, control: Trial | None, fresh: str) -> str | None:
-    """Why new terms are left out, None when they help."""
-    if trial is None:
-        return f"{fresh} leaves a band without a solution above selfcal.min_snr"
-    if control is None:
-        return None
-    return convergence.judge_terms(trial.measures, control.measures, fresh)
-
-
 def _told(
-    number: int, terms: str, measures: Measures | None, verdict: Verdict, note: str, dropped: bool
+    number: int, terms: str, measures: Measures, verdict: Verdict, idle: str | None, dropped: bool
 ) -> Cycle:
-    """A cycle's entry in the history."""
-    shown = measures or Measures(0.0, 0.0, 0.0, 0.0, 1.0)
+    """A cycle's entry in the history; `idle` says why its new terms are left out."""
     decision = "drop" if dropped and verdict.decision == "accept" else verdict.decision
-    return Cycle(number, terms, shown.rms, shown.peak, shown.minimum, shown.beam_area,
-                 shown.flagged, decision, note + verdict.reason)
+    reason = f"{idle}; {verdict.reason}" if idle else verdict.reason
+    return Cycle(number, terms, measures.rms, measures.peak, measures.minimum, measures.beam_area,
+                 measures.flagged, decision, reason)
