@@ -55,7 +55,8 @@ def measure(name: str, folder: Path, seed: int, workers: int) -> dict[str, Any]:
                       **_overhead(cost, alone.get(stage))}
               for stage, cost in report["stages"].items()}
     return {"run": name, "seed": seed, "workers": workers, "outcome": report["outcome"],
-            "stages": stages, "kernels": alone, "bars": [b.judge(report) for b in BARS[name]]}
+            "stages": stages, "kernels": alone,
+            "bars": [bar.judge(report) for bar in BARS.get(name, ())]}
 
 
 def _overhead(cost: dict[str, Any], alone: dict[str, Any] | None) -> dict[str, float]:

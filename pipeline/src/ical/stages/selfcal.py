@@ -211,8 +211,8 @@ class SelfCalibration:
     def _cycle(self, number: int, state: LoopState, cleaner: Cleaner) -> tuple[LoopState, Cycle]:
         """One cycle: calibrate on the model, judge the residual, and clean it when accepted.
 
-        Terms that are not yet in use are measured against the same cycle without them. One that
-        does not help is left out; when the model is as deep as it gets, it is dropped for good.
+        Terms that are not yet in use are measured against the same cycle without them. When they
+        do not help they are left out, and dropped for good when the model is as deep as it gets.
         """
         terms, dropped = self._active(number, state.dropped), state.dropped
         trial, idle = self._weigh(terms, state, cleaner)
@@ -240,15 +240,10 @@ class SelfCalibration:
             return trial, None
         kept = "".join(t for t in terms if t in state.terms)
         control = self._try(kept, state, cleaner) if kept else None
-        if trial is None:
-            idle: str | None = f"{fresh} leaves a band without a solution above selfcal.min_snr"
-        elif control is not None:
-            idle = convergence.judge_terms(trial.measures, control.measures, fresh)
-        else:
-            idle = convergence.judge_first_terms(trial.measures, state.measures, fresh)
-        if idle is None:
+        why = _why_not(trial, control, state.measures, fresh)
+        if why is None:
             return trial, None
-        return control or self._try(kept, state, cleaner), idle
+        return control or self._try(kept, state, cleaner), why
 
     def _judge(
         self, number: int, trial: Trial | None, state: LoopState, dropped: str
@@ -357,6 +352,17 @@ class SelfCalibration:
         left = [t for t in self._parameters.selfcal.terms if t not in dropped]
         turn = max(number, min((getattr(start, t) for t in left), default=number))
         return "".join(t for t in left if getattr(start, t) <= turn)
+
+
+def _why_not(
+    trial: Trial | None, control: Trial | None, before: Measures, terms: str
+) -> str | None:
+    """Why terms are left out of a trial, None when they help; `control` is the trial without."""
+    if trial is None:
+        return f"{terms} leaves a band without a solution above selfcal.min_snr"
+    if control is None:
+        return convergence.judge_first_terms(trial.measures, before, terms)
+    return convergence.judge_terms(trial.measures, control.measures, terms)
 
 
 def _told(
