@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arl import deconvolution, gridding, simulation, sky, weighting
-from arl.calibration import apply, chain, conditioning, normal
+from arl.calibration import apply, chain, conditioning, intervals, normal
 from arl.calibration.solver import Solution
 from ical.cluster import library_threads
 from ical.data import PartitionData, load
@@ -206,6 +206,19 @@ def calibrate(
     vis, weight = correct(data, gains)
     weight = _imaging_weight(data, weight, grid, density)
     return PassResult(solved, None, _invert(data, vis - predicted, weight, grid))
+
+
+def station_information(source: Source, unit_noise: float | None) -> np.ndarray:
+    """The squared signal-to-noise of every station's gain from one sample of a partition, (ant,).
+
+    Infinite where the noise is neither given nor to be seen in the data.
+    """
+    data = load(source.path, source.column)
+    noise = unit_noise or intervals.unit_noise(data.vis, data.weight)
+    if not noise:
+        return np.full(len(data.antenna_names), np.inf)
+    return intervals.station_information(
+        data.vis, data.weight, data.antenna1, data.antenna2, len(data.antenna_names), noise)
 
 
 def solve_terms(

@@ -35,7 +35,7 @@ imaging:
   npixel: {NPIXEL}
   cell_rad: {CELL}
   clean: {{scales: [0], major_cycles: 3}}
-selfcal: {{terms: T, cycles: 4}}
+selfcal: {{terms: T, cycles: 4, solution_interval: {{T: 60.0}}}}
 """
 
 

@@ -34,6 +34,7 @@ selfcal:
   terms: {terms}
   cycles: 1
   first_cycle: {{T: 1, G: 1}}
+  solution_interval: {{T: 1600.0, G: 30000.0}}
   flux_scale: {flux_scale}
   global_solution: true
   start_model: {model}
@@ -68,7 +69,8 @@ def calibrated(folder: Path, name: str, **choice: str) -> tuple[np.ndarray, np.n
     vis, length = [], []
     for path in sorted((folder / "results" / name / "visibilities").glob("*.zarr")):
         with read_dataset(path) as dataset:
-            group = dataset.attrs["data_groups"]["corrected"]
+            groups = dataset.attrs["data_groups"]  # gains that do not help are not applied
+            group = groups.get("corrected", groups["base"])
             column = dataset[group["correlated_data"]].values[..., 0]
             uv = np.hypot(*np.moveaxis(dataset["UVW"].values[..., :2], -1, 0))
         vis.append(column.ravel())

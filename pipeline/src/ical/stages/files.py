@@ -11,7 +11,7 @@ import numpy as np
 import ical
 from arl.io.fits import ImageHeader, write_image
 from arl.restoration import Beam, restore
-from ical.cluster import Cluster, connect
+from ical.cluster import Cluster
 from ical.context import RunContext
 from ical.imager import BandImages, Imager, combine
 from ical.partitions import Plan
@@ -27,9 +27,7 @@ OBSERVATION = "observation.json"
 @contextmanager
 def cluster_of(context: RunContext) -> Iterator[Cluster]:
     """The cluster that a stage works on."""
-    options = context.cluster
-    with connect(options.scheduler, workers=options.workers, threads=options.threads,
-                 memory_limit=options.memory_limit) as cluster:
+    with context.cluster.connect() as cluster:
         yield cluster
 
 

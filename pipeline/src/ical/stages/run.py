@@ -96,7 +96,8 @@ def run_selfcal(context: RunContext) -> None:
         imager, edges = files.imager_of(context, setup, cluster, "VISIBILITY")
         context.progress.update(0.02, "dirty images and point spread functions")
         loop = selfcal.SelfCalibration(
-            imager, context.parameters, setup.time, setup.frequency.size, edges)
+            imager, context.parameters, setup.time, setup.frequency.size, edges,
+            float(setup.sigma > 0) if isinstance(setup, Setup) else None)
         keeper = LoopKeeper(context)
         result = loop.run(keeper, keeper.read())
         context.progress.update(0.95, "writing images, gains and corrected visibilities")
