@@ -218,9 +218,14 @@ class FirstCycle(Section):
 class SolutionInterval(Section):
     """How long one solution of each term holds."""
 
-    T: float | None = Field(None, gt=0, description="solution interval of T, s; null: automatic")
-    G: float | None = Field(None, gt=0, description="solution interval of G, s; null: automatic")
-    B: float | None = Field(None, gt=0, description="solution interval of B, s; null: automatic")
+    T: float | None = Field(
+        None, gt=0, description="solution interval of T, s; null: as few times as a predicted "
+        "signal-to-noise of 5 takes, a single one without noise")
+    G: float | None = Field(
+        None, gt=0, description="solution interval of G, s; null: ten times that of T, or what a "
+        "predicted signal-to-noise of 30 takes")
+    B: float | None = Field(
+        None, gt=0, description="solution interval of B, s; null: the whole observation")
 
 
 class Selfcal(Section):

@@ -31,7 +31,8 @@ TOLERANCE = 1e-5
 
 def ical(results, *arguments):
     """The command as a process that leads a group of its own, its lines of JSON on stdout."""
-    command = [sys.executable, "-m", "ical.cli", *arguments, "--results", str(results)]
+    command = [sys.executable, "-m", "ical.cli", *arguments, "--results", str(results),
+               "--workers", "1"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                             start_new_session=True)
 

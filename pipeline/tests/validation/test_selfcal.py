@@ -69,11 +69,11 @@ class Observed:
         edges = image.band_edges(self.plan, self.setup.frequency, self.setup.channel_width)
         return Imager(cluster, self.plan, sources, grid, False), edges
 
-    def self_calibrate(self, cluster):
+    def self_calibrate(self, cluster, unit_noise=1.0):
         """The loop and its result."""
         imager, edges = self.imager(cluster, "VISIBILITY")
         loop = selfcal.SelfCalibration(imager, self.parameters, self.setup.time,
-                                       self.setup.frequency.size, edges, 1.0)
+                                       self.setup.frequency.size, edges, unit_noise)
         return loop, loop.run(Silent())
 
 
@@ -233,3 +233,40 @@ def test_amplitude_solutions_leave_the_flux_scale(cluster, tmp_path):
     true = np.abs(model.injected_gains(case.parameters, case.setup))
     true = true / true.mean(axis=1, keepdims=True)
     assert np.std(amplitude / true) < 0.02
+
+
+def test_a_term_that_there_is_no_use_for_is_dropped(cluster, tmp_path):
+    """A field that the first cycles model fully, and phase errors alone: amplitudes add nothing."""
+    simple = {"flux_limit": 10.0, "positions": "pixel"}
+    case = observe(cluster, RUN | {"sky": simple}, tmp_path)
+    _, result = case.self_calibrate(cluster)
+    assert (result.outcome, result.terms) == ("CONVERGED", "T")
+    tried = [c for c in result.history if "G changes peak/rms by" in c.reason]
+    assert [c.terms for c in tried] == ["TG"] * len(tried)
+    # set aside at first, given up only on a model as deep as it gets
+    assert [c.number for c in tried] == [3, 4]
+    assert "the expected noise is 3.5" in result.reason
+
+
+def test_solutions_below_the_least_signal_to_noise_are_not_applied(cluster, tmp_path):
+    """Asked for the impossible, the loop goes back to the gains of its first cycle and says so."""
+    case = observe(cluster, RUN | {"selfcal": RUN["selfcal"] | {"min_snr": 1e6}}, tmp_path)
+    _, result = case.self_calibrate(cluster)
+    assert result.outcome == "REVERTED"
+    assert "without a solution above selfcal.min_snr" in result.reason
+    assert [c.decision for c in result.history] == ["accept", "revert"]
+    assert result.residual.rms < 0.5 * result.history[0].rms_jy  # that state is imaged to the end
+
+
+def test_gains_from_a_wrong_model_are_not_accepted(cluster, tmp_path):
+    """Perfect data, and a start model of sources that are not there: no term helps."""
+    generator = np.random.default_rng(4)
+    rows = [f"{30 + x},{-60 + y},5.0" for x, y in generator.uniform(-6, 6, (12, 2))]
+    start = tmp_path / "wrong.csv"
+    start.write_text("\n".join(["ra_deg,dec_deg,flux_jy", *rows]))
+    case = observe(cluster, RUN | {"gains": {"phase_error": 0.0}, "selfcal": RUN["selfcal"] | {
+        "terms": "T", "start_model": str(start)}}, tmp_path)
+    _, result = case.self_calibrate(cluster)
+    assert (result.outcome, result.reason) == ("CONVERGED", "no gain term improves the image")
+    assert result.terms == ""
+    assert measured(result, case).ratio_median == pytest.approx(1.0, abs=0.01)
