@@ -42,20 +42,33 @@ def beam_power(
         return airy_power(l, m, frequency, diameter)
     if kind == "none":
         return np.ones((np.size(l), np.size(frequency)))
-    angle, power, reference = _read_profile(kind)
+    angle, power, reference = read_profile(kind)
     theta = np.arcsin(np.clip(np.hypot(l, m), 0, 1))[:, None]
     scaled = theta * np.asarray(frequency)[None, :] / reference
     return np.interp(scaled, angle, power, right=0.0)
 
 
-def _read_profile(path: str) -> tuple[np.ndarray, np.ndarray, float]:
+def read_profile(path: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """Angles (rad), rising, the power at each, and the frequency (Hz) of a profile's file.
+
+    Raises
+    ------
+    InputError: as for `beam_power`.
+    """
     try:
         lines = Path(path).read_text().splitlines()
         note = next(line for line in lines if line.startswith("# frequency_hz:"))
         table = np.genfromtxt([x for x in lines if not x.startswith("#")], delimiter=",",
                               names=True)
-        return np.radians(table["angle_deg"]), table["power"], float(note.split(":")[1])
-    except (OSError, StopIteration, ValueError) as error:
+        angle, power = np.radians(table["angle_deg"]), np.asarray(table["power"], float)
+        frequency = float(note.split(":")[1])
+    except (OSError, StopIteration, ValueError, IndexError) as error:
+        reason = "the frequency is missing" if isinstance(error, StopIteration) else error
         raise InputError(
             f"Primary beam {path!r} is not airy, none, or a CSV file with columns angle_deg, "
-            f"power and a line '# frequency_hz: ...': {error}.") from error
+            f"power and a line '# frequency_hz: ...': {reason}.") from error
+    if angle.ndim != 1 or not (np.diff(angle) > 0).all() or not np.isfinite(power).all() or (
+            not frequency > 0):
+        raise InputError(f"Primary beam {path!r} needs a frequency above 0, and several angles, "
+                         f"each larger than the one before, with a finite power.")
+    return angle, power, frequency

@@ -98,11 +98,13 @@ class Advice:
 
 
 def advise(
-    uvw: np.ndarray, frequency: np.ndarray, *, diameter: float, guard_band: float, rounding: str
+    uvw: np.ndarray, frequency: np.ndarray, *, diameter: float, guard_band: float, rounding: str,
+    cell: float | None = None,
 ) -> Advice:
     """Field = guard_band x longest wavelength / diameter; cell = 1 / (3 x largest |u|, |v|, |w|).
 
-    `rounding` of the size: "fft" (a good transform length) or "power_of_two".
+    `rounding` of the size: "fft" (a good transform length) or "power_of_two". `cell` (rad) where
+    it is given beforehand.
 
     Raises
     ------
@@ -112,6 +114,6 @@ def advise(
     if longest == 0:
         raise InputError("All baselines have zero length: no cell size can be advised.")
     field = guard_band * C / np.min(frequency) / diameter
-    cell = 1 / (3 * longest)
+    cell = cell or 1 / (3 * longest)
     up = power_of_two if rounding == "power_of_two" else good_size
     return Advice(cell, up(field / cell), field)

@@ -49,20 +49,50 @@ def _predict_rows(uvw, wavenumber, lmn, flux):  # pragma: no cover - compiled
 
 
 def predict_components(
-    uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, flux: np.ndarray
+    uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, flux: np.ndarray,
+    shape: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The exact visibilities of point components, complex128 (time, baseline, chan).
+    """The exact visibilities of components, complex128 (time, baseline, chan).
 
     Parameters
     ----------
     uvw: metres, (time, baseline, 3). frequency: Hz, (chan,).
     lmn: direction cosines (component, 3). flux: Jy, (component, chan).
+    shape: of Gaussians, (component, 3) as in `arl.sky.Components`; None: all are points.
     """
+    extended = np.zeros(len(lmn), bool) if shape is None else shape[:, 0] > 0
+    vis = _predict_points(uvw, frequency, lmn[~extended], flux[~extended])
+    for k in np.flatnonzero(extended):
+        one = slice(k, k + 1)
+        vis += (gaussian_envelope(uvw, frequency, shape[k])  # type: ignore[index]  # not None
+                * _predict_points(uvw, frequency, lmn[one], flux[one]))
+    return vis
+
+
+def _predict_points(
+    uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, flux: np.ndarray
+) -> np.ndarray:
     rows = np.ascontiguousarray(uvw.reshape(-1, 3), float)
     directions = np.ascontiguousarray((np.asarray(lmn, float) - [0.0, 0.0, 1.0]).T)
     vis = _predict_rows(rows, np.asarray(frequency, float) / C, directions,
                         np.ascontiguousarray(np.asarray(flux, float).T))
     return vis.reshape(*uvw.shape[:-1], len(frequency))
+
+
+def gaussian_envelope(
+    uvw: np.ndarray, frequency: np.ndarray, shape: np.ndarray
+) -> np.ndarray:
+    """The visibility of a Gaussian of 1 Jy at the phase centre, (time, baseline, chan).
+
+    exp(-pi^2 (a^2 + b^2) / (4 ln 2)) with a, b the baseline along the axes in units of one over
+    the full width: the transform of exp(-4 ln 2 (x^2 / major^2 + y^2 / minor^2)).
+    """
+    major, minor, angle = shape
+    u, v = uvw[..., 0, None], uvw[..., 1, None]
+    along = major * (u * np.sin(angle) + v * np.cos(angle))
+    across = minor * (u * np.cos(angle) - v * np.sin(angle))
+    scale = (np.asarray(frequency) / C) ** 2
+    return np.exp(-(np.pi**2) / (4 * math.log(2)) * (along**2 + across**2) * scale)
 
 
 def _generator(seed: int, stream: int, time: int, channel: int) -> np.random.Generator:

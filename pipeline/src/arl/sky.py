@@ -1,8 +1,8 @@
-"""The sky as point components with power-law spectra, and catalogues to take them from."""
+"""The sky as components with power-law spectra, and catalogues to take them from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 
@@ -13,40 +13,52 @@ from arl.conventions import lm_axis, lmn_to_radec, radec_to_lmn
 from arl.errors import InputError
 
 CATALOGUES = {"gleam": "gleam_2015_ra30_dec-60.csv"}
-#: Columns that name the same thing: our own CSV first, then GLEAM EGC (VizieR VIII/100).
+#: Columns that name the same thing: our own CSV first, then GLEAM EGC (VizieR VIII/100, and as
+#: its authors published it). Of several fluxes the first that a component has is taken.
 COLUMNS = {
     "ra": ("ra_deg", "RAJ2000", "RA", "ra"),
     "dec": ("dec_deg", "DEJ2000", "DEC", "dec"),
     "flux": ("flux_200MHz_jy", "flux_jy", "Fintfit200", "int_flux_fit_200", "Fintwide",
-             "int_flux_wide"),
+             "int_flux_wide", "Fpwide", "peak_flux_wide"),
     "index": ("spectral_index", "alpha"),
+    "curvature": ("spectral_curvature",),
+    "reference": ("reference_frequency_hz",),
+    "major": ("major_arcsec",),
+    "minor": ("minor_arcsec",),
+    "angle": ("position_angle_deg",),
 }
+REQUIRED = ("ra", "dec", "flux")
 GLEAM_FREQUENCY = 200e6
 
 
 @dataclass(frozen=True)
 class Components:
-    """Point components.
+    """Components: points, or Gaussians where they have a size.
 
     Attributes
     ----------
-    ra, dec: ICRS, rad. flux: Jy at `reference_frequency` (Hz). spectral_index: S ~ nu^index.
-    All arrays have shape (component,).
+    ra, dec: ICRS, rad. flux: Jy at `reference_frequency` (Hz).
+    spectral_index, curvature: log10 S = log10 flux + index x + curvature x^2, with
+        x = log10(nu / reference_frequency).
+    shape: full widths at half maximum along the major and minor axis and position angle from
+        north through east, rad, (component, 3); a point has a major axis of 0.
+    The others have shape (component,).
     """
 
     ra: np.ndarray
     dec: np.ndarray
     flux: np.ndarray
     spectral_index: np.ndarray
-    reference_frequency: float
+    curvature: np.ndarray
+    reference_frequency: np.ndarray
+    shape: np.ndarray
 
     def __len__(self) -> int:
         return self.ra.size
 
     def select(self, keep: np.ndarray) -> Components:
         """Those where `keep` (bool or indices) holds."""
-        return Components(self.ra[keep], self.dec[keep], self.flux[keep],
-                          self.spectral_index[keep], self.reference_frequency)
+        return Components(*(getattr(self, f.name)[keep] for f in fields(self)))
 
 
 def load_catalogue(name_or_path: str) -> Components:
@@ -63,26 +75,51 @@ def load_catalogue(name_or_path: str) -> Components:
     path = Path(name_or_path)
     if not path.is_file():
         raise InputError(f"There is no catalogue {name_or_path!r}: give gleam or a file's path.")
-    form = {".fits": "fits", ".fit": "fits", ".csv": "ascii.csv"}.get(path.suffix, "votable")
+    name = path.name.lower().removesuffix(".gz")
+    form = ("fits" if name.endswith((".fits", ".fit")) else
+            "ascii.csv" if name.endswith(".csv") else "votable")
+    comment = {"comment": "#"} if form == "ascii.csv" else {}
     try:
-        table = Table.read(path, format=form)
+        table = Table.read(path, format=form, **comment)
     except Exception as error:  # astropy raises many kinds for a file it can't read
         raise InputError(f"Catalogue {path} can't be read as {form}: {error}.") from error
     return _components(table, name_or_path)
 
 
 def _components(table: Table, name: str) -> Components:
-    found = {what: next((c for c in names if c in table.colnames), None)
-             for what, names in COLUMNS.items()}
-    for what in ("ra", "dec", "flux"):
-        if found[what] is None:
+    for what in REQUIRED:
+        if not set(COLUMNS[what]) & set(table.colnames):
             raise InputError(f"Catalogue {name} has no column for {what}: name one of them "
                              f"{' or '.join(COLUMNS[what])}.")
-    column = {what: _numbers(table[c]) for what, c in found.items() if c}
-    index = np.nan_to_num(column.get("index", np.zeros(len(table))))
-    good = np.isfinite(column["ra"]) & np.isfinite(column["dec"]) & np.isfinite(column["flux"])
-    return Components(np.radians(column["ra"]), np.radians(column["dec"]), column["flux"], index,
-                      GLEAM_FREQUENCY).select(good)
+    column = {what: _first_of(table, names, name) for what, names in COLUMNS.items()}
+    minor = np.where(np.isfinite(column["minor"]), column["minor"], column["major"])
+    size = np.radians(np.stack([column["major"] / 3600, minor / 3600, column["angle"]], axis=1))
+    reference = column["reference"]
+    found = Components(
+        np.radians(column["ra"]), np.radians(column["dec"]), column["flux"],
+        np.nan_to_num(column["index"]), np.nan_to_num(column["curvature"]),
+        np.where(np.isfinite(reference), reference, GLEAM_FREQUENCY), np.nan_to_num(size))
+    if np.any(found.shape[:, :2] < 0) or np.any(found.reference_frequency <= 0):
+        raise InputError(f"Catalogue {name} has a size below 0 or a reference frequency that is "
+                         f"not above 0.")
+    good = np.isfinite(found.ra) & np.isfinite(found.dec) & np.isfinite(found.flux)
+    if not good.any():
+        raise InputError(f"Catalogue {name} has no row with a position and a flux.")
+    return found.select(good)
+
+
+def _first_of(table: Table, names: tuple[str, ...], catalogue: str) -> np.ndarray:
+    """The first of some columns that has a number, row by row; NaN where none has one."""
+    values = np.full(len(table), np.nan)
+    for name in names:
+        if name in table.colnames:
+            try:
+                numbers = _numbers(table[name])
+            except (TypeError, ValueError) as error:
+                raise InputError(f"Column {name} of catalogue {catalogue} holds something that is "
+                                 f"not a number.") from error
+            values = np.where(np.isfinite(values), values, numbers)
+    return values
 
 
 def _numbers(column: Column) -> np.ndarray:
@@ -110,11 +147,11 @@ def snap_to_pixels(
     """Move every component to the centre of its nearest pixel, as the 2018 pipeline did."""
     l, m, _ = lmn_of(components, ra0, dec0).T
     ra, dec = lmn_to_radec(np.round(l / cell) * cell, np.round(m / cell) * cell, ra0, dec0)
-    return Components(ra, dec, components.flux, components.spectral_index,
-                      components.reference_frequency)
+    return replace(components, ra=ra, dec=dec)
 
 
 def spectrum(components: Components, frequency: np.ndarray) -> np.ndarray:
     """Fluxes in Jy at frequencies (Hz), shape (component, chan)."""
-    ratio = np.asarray(frequency, float)[None, :] / components.reference_frequency
-    return components.flux[:, None] * ratio ** components.spectral_index[:, None]
+    x = np.log10(np.asarray(frequency, float) / components.reference_frequency[:, None])
+    slope = components.spectral_index[:, None] + components.curvature[:, None] * x
+    return components.flux[:, None] * 10 ** (slope * x)

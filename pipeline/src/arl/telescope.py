@@ -60,8 +60,8 @@ class Layout:
 def load_layout(name_or_path: str) -> Layout:
     """Read a layout that ships with the library (by name) or a CSV file (by path).
 
-    The file has columns east, north, up (m) and comment lines `# longitude_deg: ...`,
-    `# latitude_deg: ...`, `# height_m: ...` for the reference point.
+    The file has columns east, north, up (m), named by a header or in this order, and comment
+    lines `# longitude_deg: ...`, `# latitude_deg: ...`, `# height_m: ...` for the reference point.
 
     Raises
     ------
@@ -74,7 +74,11 @@ def load_layout(name_or_path: str) -> Layout:
     if not path.is_file():
         raise InputError(
             f"There is no layout {name_or_path!r}: give LOWBD2 or the path of a CSV file.")
-    return _parse_layout(path.stem, path.read_text())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Layout {path} can't be read as text: {error}.") from error
+    return _parse_layout(path.stem, text)
 
 
 def _parse_layout(name: str, text: str) -> Layout:
@@ -84,15 +88,30 @@ def _parse_layout(name: str, text: str) -> Layout:
     reference = {key.strip(): value.strip() for key, value in notes.items()}
     rows = [row for row in csv.reader(line for line in lines if not line.startswith("#")) if row]
     try:
-        start = 1 if rows and not _is_number(rows[0][0]) else 0
-        enu = np.array([[float(x) for x in row[:3]] for row in rows[start:]]).reshape(-1, 3)
+        columns, rows = _layout_columns(rows)
+        enu = np.array([[float(row[k]) for k in columns] for row in rows]).reshape(-1, 3)
         site = [float(reference[k]) for k in ("longitude_deg", "latitude_deg", "height_m")]
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(
             f"Layout {name} is not a table of east, north, up in metres with comment lines "
             f"longitude_deg, latitude_deg and height_m: {error}.") from error
+    if not np.isfinite(enu).all() or not np.isfinite(site).all():
+        raise InputError(f"Layout {name} holds a position that is not a finite number.")
     names = tuple(f"{name}{k:03d}" for k in range(len(enu)))
     return Layout(name, names, enu, np.radians(site[0]), np.radians(site[1]), site[2])
+
+
+def _layout_columns(rows: list[list[str]]) -> tuple[list[int], list[list[str]]]:
+    """Which columns are east, north and up, and the rows without a header.
+
+    Raises
+    ------
+    ValueError: a header does not name them.
+    """
+    if not rows or _is_number(rows[0][0]):
+        return [0, 1, 2], rows
+    header = [c.strip().lower().removesuffix("_m") for c in rows[0]]
+    return [header.index(axis) for axis in ("east", "north", "up")], rows[1:]
 
 
 def _is_number(text: str) -> bool:

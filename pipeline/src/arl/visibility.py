@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import xarray as xr
 
+import arl
 from arl.errors import InputError
 
 DIMS = ("time", "baseline_id", "frequency", "polarization")
@@ -25,7 +27,9 @@ class Frame:
     frequency: Hz, shape (chan,). channel_width: Hz.
     uvw: metres, shape (time, baseline, 3).
     antenna1, antenna2: station numbers, shape (baseline,). antenna_names: of the stations.
-    phase_centre: ICRS right ascension and declination, rad.
+    phase_centre: ICRS right ascension and declination, rad. field_name: of that direction.
+    scan: number of the scan of each time, (time,).
+    frequency_frame: such as TOPO, as xradio spells it. telescope: name of the array.
     """
 
     time: np.ndarray
@@ -37,6 +41,10 @@ class Frame:
     antenna2: np.ndarray
     antenna_names: tuple[str, ...]
     phase_centre: tuple[float, float]
+    field_name: str
+    scan: np.ndarray
+    frequency_frame: str
+    telescope: str
 
 
 def make_visibility(
@@ -55,17 +63,19 @@ def make_visibility(
     others = others or {}
     arrays = {"VISIBILITY": vis, "WEIGHT": weight, "FLAG": flag, **others}
     names = np.array(frame.antenna_names)
+    data = {name: (DIMS, value, {"units": "Jy"} if value.dtype.kind == "c" else {})
+            for name, value in arrays.items()}
     return xr.Dataset(
-        {name: (DIMS, value) for name, value in arrays.items()}
-        | {"UVW": (("time", "baseline_id", "uvw_label"), frame.uvw,
-                   {"type": "uvw", "frame": "ICRS", "units": "m"})},
+        data | {"UVW": (("time", "baseline_id", "uvw_label"), frame.uvw,
+                        {"type": "uvw", "frame": "icrs", "units": "m"})},
         coords={
             "time": ("time", frame.time, _time_attributes(frame.integration_time)),
             "baseline_id": ("baseline_id", np.arange(frame.antenna1.size)),
             "frequency": ("frequency", frame.frequency, _frequency_attributes(frame)),
             "polarization": ("polarization", list(polarization)),
             "uvw_label": ("uvw_label", ["u", "v", "w"]),
-            "antenna_name": ("antenna_name", names),
+            "field_name": ("time", [frame.field_name] * frame.time.size),
+            "scan_name": ("time", frame.scan.astype(str), {"scan_intents": ["OBSERVE_TARGET"]}),
             "baseline_antenna1_name": ("baseline_id", names[frame.antenna1]),
             "baseline_antenna2_name": ("baseline_id", names[frame.antenna2]),
         },
@@ -74,31 +84,52 @@ def make_visibility(
 
 
 def _attributes(frame: Frame, columns: tuple[str, ...]) -> dict[str, object]:
-    groups = {"base": _group("VISIBILITY")}
-    groups |= {c.removeprefix("VISIBILITY_").lower(): _group(c) for c in columns}
+    """What the schema of MSv4 asks for, and what we need besides."""
+    now = _now()
+    groups = {"base": data_group("VISIBILITY", "as observed", now)}
+    groups |= {name: data_group(c, f"{name}, simulated", now) for c in columns
+               if (name := c.removeprefix("VISIBILITY_").lower())}
     return {"schema_version": "4.0.0", "type": "visibility", "data_groups": groups,
-            "phase_centre_rad": list(frame.phase_centre)}
+            "creator": {"software_name": "arl", "version": arl.__version__}, "creation_date": now,
+            "observation_info": {"observer": ["unknown"], "project_UID": "unknown",
+                                 "release_date": now},
+            "processor_info": {"type": "CORRELATOR", "sub_type": "unknown"},
+            "phase_centre_rad": list(frame.phase_centre), "telescope": frame.telescope,
+            "antenna_names": list(frame.antenna_names)}
 
 
-def _group(column: str) -> dict[str, str]:
-    return {"correlated_data": column, "weight": "WEIGHT", "flag": "FLAG", "uvw": "UVW"}
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+
+
+def data_group(column: str, description: str, date: str | None = None) -> dict[str, str]:
+    """An entry of `data_groups`: a version of the visibilities and what belongs to it."""
+    return {"correlated_data": column, "weight": "WEIGHT", "flag": "FLAG", "uvw": "UVW",
+            "field_and_source": "field_and_source_base_xds", "description": description,
+            "date": date or _now()}
 
 
 def _time_attributes(integration_time: float) -> dict[str, object]:
     return {"type": "time", "units": "s", "scale": "utc", "format": "unix",
-            "integration_time": {"attrs": {"type": "quantity", "units": "s"},
-                                 "data": integration_time, "dims": []}}
+            "integration_time": _quantity(integration_time, {"type": "quantity", "units": "s"})}
 
 
 def _frequency_attributes(frame: Frame) -> dict[str, object]:
-    return {"type": "spectral_coord", "units": "Hz", "observer": "TOPO",
-            "channel_width": {"attrs": {"type": "quantity", "units": "Hz"},
-                              "data": frame.channel_width, "dims": []}}
+    spectral = {"type": "spectral_coord", "units": "Hz", "observer": frame.frequency_frame}
+    return spectral | {
+        "spectral_window_name": "", "spectral_window_intents": ["UNSPECIFIED"],
+        "reference_frequency": _quantity(float(frame.frequency.mean()), spectral),
+        "channel_width": _quantity(frame.channel_width, {"type": "quantity", "units": "Hz"})}
+
+
+def _quantity(value: float, attributes: dict[str, str]) -> dict[str, object]:
+    """A number as xarray writes an array without dims."""
+    return {"attrs": attributes, "data": value, "dims": []}
 
 
 def antennas(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """antenna1, antenna2 (baseline,) and the names of the stations they number."""
-    names = [str(n) for n in dataset["antenna_name"].values]
+    names = [str(n) for n in dataset.attrs["antenna_names"]]
     number = {name: k for k, name in enumerate(names)}
     first, second = (
         np.array([number[str(n)] for n in dataset[f"baseline_antenna{k}_name"].values])
@@ -131,11 +162,25 @@ def stokes_i(
     if hands is None:
         raise InputError(f"Stokes I can't be made from correlations {', '.join(products)}.")
     index = [products.index(h) for h in hands]
-    vis = dataset[column].values[..., index]
-    weight = np.where(dataset["FLAG"].values[..., index], 0.0, dataset["WEIGHT"].values[..., index])
-    good = np.all((weight > 0) & np.isfinite(vis), axis=-1)
+    return combine_hands(dataset[column].values[..., index], dataset["WEIGHT"].values[..., index],
+                         dataset["FLAG"].values[..., index])
+
+
+def combine_hands(
+    vis: np.ndarray, weight: np.ndarray, flag: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stokes I (...) of correlations (..., hand), I alone or two parallel hands, and its weight.
+
+    `weight` may have fewer channels than `vis` where it holds for all of them (length 1).
+
+    Returns
+    -------
+    vis complex64 and weight float32; where the weight is 0 so is the visibility.
+    """
+    used = np.where(flag, 0.0, weight)
+    good = np.all((used > 0) & np.isfinite(used) & np.isfinite(vis), axis=-1)
     with np.errstate(divide="ignore"):
-        combined = len(hands) ** 2 / np.sum(1.0 / weight, axis=-1)
+        combined = vis.shape[-1] ** 2 / np.sum(1.0 / used, axis=-1)
     mean = vis.mean(axis=-1)
     return (np.where(good, mean, 0).astype(np.complex64),
             np.where(good, combined, 0).astype(np.float32))

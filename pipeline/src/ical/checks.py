@@ -22,7 +22,8 @@ Problems = Iterator[Problem]
 def check(parameters: Parameters) -> list[Problem]:
     """All problems in the combination of parameters."""
     checks: tuple[Callable[[Parameters], Problems], ...] = (
-        _source, _simulation_only, _observation, _noise, _imaging, _spectral, _selfcal, _files)
+        _source, _simulation_only, _observation, _noise, _imaging, _spectral, _selfcal,
+        _flux_scale, _measurement_set, _files)
     return [problem for one in checks for problem in one(parameters)]
 
 
@@ -113,9 +114,10 @@ def _noise(p: Parameters) -> Problems:
 
 def _imaging(p: Parameters) -> Problems:
     i = p.imaging
-    if i.uv_range.min_m and i.uv_range.max_m and i.uv_range.min_m >= i.uv_range.max_m:
-        yield Problem("imaging.uv_range", f"min_m {i.uv_range.min_m:g} is not below max_m "
-                      f"{i.uv_range.max_m:g}, so no baseline is left; widen the range.")
+    for key, used in (("imaging", i.uv_range), ("selfcal", p.selfcal.uv_range)):
+        if used.min_m and used.max_m and used.min_m >= used.max_m:
+            yield Problem(f"{key}.uv_range", f"min_m {used.min_m:g} is not below max_m "
+                          f"{used.max_m:g}, so no baseline is left; widen the range.")
     if i.weighting != "briggs" and i.robust != 0:
         yield Problem("imaging.robust", f"acts only with weighting briggs, not {i.weighting}; "
                       "change one of the two.", ("imaging.weighting",))
@@ -147,7 +149,7 @@ def _minor_loop(key: str, loop: MinorLoop, npixel: int | None) -> Problems:
 
 def _spectral(p: Parameters) -> Problems:
     """Channels bound the bands, and bands the spectral terms."""
-    bands, channels = p.imaging.bands, p.observation and p.observation.frequency.channels
+    bands, channels = p.imaging.bands, _channels(p)
     on = ("observation.frequency.channels", "imaging.bands")
     if bands and channels and bands > channels:
         yield Problem("imaging.bands", f"{bands} bands can't be made of {channels} channels; give "
@@ -160,6 +162,20 @@ def _spectral(p: Parameters) -> Problems:
         if most and loop.spectral_terms and loop.spectral_terms > most:
             yield Problem(f"{key}.spectral_terms", f"{loop.spectral_terms} terms can't be fitted "
                           f"to {most} bands; give at most {most}.", on)
+
+
+def _channels(p: Parameters) -> int | None:
+    """How many channels there are, None where that can't be told."""
+    if p.observation is not None:
+        return p.observation.frequency.channels
+    if p.input.measurement_set is None or not _is_table(p.input.measurement_set):
+        return None
+    from ical.stages.ingest import select
+
+    try:
+        return select(p.input).n_channel
+    except InputError:
+        return None  # said by _measurement_set
 
 
 def _selfcal(p: Parameters) -> Problems:
@@ -175,27 +191,89 @@ def _selfcal(p: Parameters) -> Problems:
                           ("selfcal.terms", "selfcal.cycles"))
 
 
+def _flux_scale(p: Parameters) -> Problems:
+    """The start model is what the amplitudes must be solved against first."""
+    s = p.selfcal
+    if s.flux_scale == "data":
+        return
+    amplitudes = [t for t in s.terms if t != "T"]
+    if s.start_model is None:
+        yield Problem("selfcal.flux_scale", "model needs selfcal.start_model, whose fluxes it "
+                      "takes; give one, or change it to data.")
+    elif not amplitudes:
+        yield Problem("selfcal.flux_scale", "model needs a term with amplitudes, and T has phases "
+                      "alone; add G to selfcal.terms, or change it to data.", ("selfcal.terms",))
+    elif getattr(s.first_cycle, amplitudes[0]) > 1:
+        yield Problem(f"selfcal.first_cycle.{amplitudes[0]}", "must be 1 with selfcal.flux_scale "
+                      "model, because only the first cycle calibrates on the start model.",
+                      ("selfcal.flux_scale", "selfcal.terms"))
+
+
+def _is_table(path: str) -> bool:
+    return (Path(path) / "table.dat").is_file()
+
+
+def _measurement_set(p: Parameters) -> Problems:
+    """It is there, and has the field, spectral window, column and correlations that are asked."""
+    path = p.input.measurement_set
+    if path is None or p.observation is not None:  # of which _source speaks
+        return
+    if not Path(path).exists():
+        yield Problem("input.measurement_set", f"there is no {path}; give the path of a "
+                      "Measurement Set.")
+    elif not _is_table(path):
+        yield Problem("input.measurement_set", f"{path} is not a Measurement Set (a folder "
+                      "with a table.dat); give the path of one.")
+    else:
+        from ical.stages.ingest import select
+
+        try:
+            select(p.input)
+        except InputError as error:
+            yield Problem("input", str(error))
+
+
 def _files(p: Parameters) -> Problems:
     from arl.sky import CATALOGUES
 
-    if p.input.measurement_set is not None:
-        path = Path(p.input.measurement_set)
-        if not path.exists():
-            yield Problem("input.measurement_set", f"there is no {path}; give the path of a "
-                          "Measurement Set.")
-        elif not (path / "table.dat").is_file():
-            yield Problem("input.measurement_set", f"{path} is not a Measurement Set (a folder "
-                          "with a table.dat); give the path of one.")
-    if p.selfcal.start_model is not None and not Path(p.selfcal.start_model).is_file():
-        yield Problem("selfcal.start_model", f"there is no file {p.selfcal.start_model}; give the "
-                      "path of a CSV of components, or null for a blank sky.")
+    if p.selfcal.start_model is not None:
+        if Path(p.selfcal.start_model).is_file():
+            yield from _catalogue("selfcal.start_model", p.selfcal.start_model)
+        else:
+            yield Problem("selfcal.start_model", f"there is no file {p.selfcal.start_model}; give "
+                          "the path of a CSV of components, or null for a blank sky.")
     if p.simulated:
-        yield from _named("sky.catalogue", p.sky.catalogue, tuple(CATALOGUES))
-        yield from _named("sky.primary_beam", p.sky.primary_beam, ("airy", "none"))
+        yield from _named("sky.catalogue", p.sky.catalogue, tuple(CATALOGUES), _catalogue)
+        yield from _named("sky.primary_beam", p.sky.primary_beam, ("airy", "none"), _beam)
 
 
-def _named(key: str, value: str, names: tuple[str, ...]) -> Problems:
-    if value not in names and not Path(value).is_file():
+def _named(
+    key: str, value: str, names: tuple[str, ...], look: Callable[[str, str], Problems]
+) -> Problems:
+    """A name that is known, or the path of a file that is fit to be read (by `look`)."""
+    if value in names:
+        return
+    if Path(value).is_file():
+        yield from look(key, value)
+    else:
         near = did_you_mean(value, names)
         yield Problem(key, f"there is no {value}{near or ';'} give {', '.join(names)} or a file's "
                       "path.")
+
+
+def _catalogue(key: str, path: str) -> Problems:
+    from arl.sky import load_catalogue
+
+    try:
+        load_catalogue(path)
+    except InputError as error:
+        yield Problem(key, str(error))
+
+
+def _beam(key: str, path: str) -> Problems:
+    from arl.beam import read_profile
+
+    try:
+        read_profile(path)
+    except InputError as error:
+        yield Problem(key, str(error))

@@ -22,7 +22,7 @@ import ical
 from arl.errors import InputError
 
 if TYPE_CHECKING:
-    from ical.context import ClusterOptions
+    from ical.context import Connector, SharedCluster
     from ical.forecast import Forecast
     from ical.parameters import Parameters
     from ical.progress import Sink
@@ -212,8 +212,7 @@ def _execute(run: str, stages: Sequence[str], options: dict[str, Any]) -> None:
 
     parameters = load(run)
     store = _open_store(parameters, stages, options)
-    cluster = _cluster_options(parameters, options)
-    with store.lock():
+    with store.lock(), _shared_cluster(parameters, options) as cluster:
         sink = open_sink(sys.stdout, store.folder / "progress.jsonl")
         try:
             with _failure_logged(store, sink):
@@ -237,17 +236,17 @@ def _open_store(parameters: Parameters, stages: Sequence[str], options: dict[str
     return Store.create(parameters, results, data, run_id)
 
 
-def _cluster_options(parameters: Parameters, options: dict[str, Any]) -> ClusterOptions:
-    from ical.context import ClusterOptions
+def _shared_cluster(parameters: Parameters, options: dict[str, Any]) -> SharedCluster:
+    from ical.context import ClusterOptions, SharedCluster
 
     resources = parameters.resources
-    return ClusterOptions(
+    return SharedCluster(ClusterOptions(
         options["scheduler"] or None, options["workers"] or resources.workers,
-        options["threads"] or resources.threads, resources.memory_limit)
+        options["threads"] or resources.threads, resources.memory_limit))
 
 
 def _run_stage(
-    stage: str, parameters: Parameters, store: Store, sink: Sink, cluster: ClusterOptions,
+    stage: str, parameters: Parameters, store: Store, sink: Sink, cluster: Connector,
     resume: bool,
 ) -> None:
     """Run one stage, or say why it need not run.

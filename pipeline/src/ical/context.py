@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from ical.parameters import Parameters
 from ical.progress import Progress
 from ical.store import Store
+
+if TYPE_CHECKING:
+    from ical.cluster import Cluster
+
+
+class Connector(Protocol):
+    """Who gives a stage its cluster."""
+
+    def connect(self) -> AbstractContextManager[Cluster]:
+        """The cluster, for as long as the context lasts."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +39,39 @@ class ClusterOptions:
     threads: int
     memory_limit: str | None
 
+    @contextmanager
+    def connect(self) -> Iterator[Cluster]:
+        """A connection, and on this machine a cluster, of its own."""
+        from ical.cluster import connect
+
+        with connect(self.scheduler, workers=self.workers, threads=self.threads,
+                     memory_limit=self.memory_limit) as cluster:
+            yield cluster
+
+
+class SharedCluster:
+    """One cluster for all stages of a process, connected to when the first asks for it.
+
+    A worker imports and compiles once then, and has the visibilities at hand that it read before.
+    """
+
+    def __init__(self, options: ClusterOptions) -> None:
+        self._options, self._stack = options, ExitStack()
+        self._cluster: Cluster | None = None
+
+    def __enter__(self) -> SharedCluster:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def connect(self) -> Iterator[Cluster]:
+        """The shared cluster, which outlives the stage that asks."""
+        if self._cluster is None:
+            self._cluster = self._stack.enter_context(self._options.connect())
+        yield self._cluster
+
 
 @dataclass(frozen=True)
 class RunContext:
@@ -34,14 +80,14 @@ class RunContext:
     Attributes
     ----------
     parameters: of the run. store: its folder. progress: of this stage.
-    cluster: on which it works.
+    cluster: who gives it the cluster on which it works.
     resume: whether to go on from a checkpoint that fits.
     """
 
     parameters: Parameters
     store: Store
     progress: Progress
-    cluster: ClusterOptions
+    cluster: Connector
     resume: bool
 
     @property

@@ -36,6 +36,8 @@ TASK_S = 2e-3
 WORKER_BASE, DRIVER_BASE = 330e6, 400e6
 #: A visibility while a task works on it: data, weights, model, corrected, and the gridder's index.
 VISIBILITY_BYTES = 60
+#: A visibility while it is read from a Measurement Set: four correlations, flags and weights.
+READ_VISIBILITY_BYTES = 130
 #: What a worker keeps of partitions that it has read (vis, weight; uvw comes on top).
 KEPT_VISIBILITY_BYTES = 12
 UVW_BYTES = 24
@@ -152,7 +154,8 @@ def worker_memory(sizes: Sizes, workers: int) -> int:
     pixels = sizes.npixel**2
     at_work = sizes.partition_visibilities * VISIBILITY_BYTES + pixels * GRID_PIXEL_BYTES
     cleaning = pixels * sizes.bands * CLEAN_PIXEL_BYTES
-    return round(WORKER_BASE + min(CACHE_BYTES, kept / workers) + max(at_work, cleaning))
+    reading = 0 if sizes.components else sizes.partition_visibilities * READ_VISIBILITY_BYTES
+    return round(WORKER_BASE + min(CACHE_BYTES, kept / workers) + max(at_work, cleaning, reading))
 
 
 def driver_memory(sizes: Sizes) -> int:
@@ -251,45 +254,15 @@ def _sizes_of_simulation(parameters: Parameters) -> Sizes:
 
 
 def _sizes_of_measurement_set(parameters: Parameters) -> Sizes:
-    from ical.partitions import make_plan
-    from ical.stages.model import MAX_BANDS
-
-    shape = _shape_of_measurement_set(parameters)
-    bands = min(parameters.imaging.bands or MAX_BANDS, shape.channels)
-    plan = make_plan(shape.times, shape.baselines, shape.channels, bands, ["here"])
-    return _sizes(parameters, shape, plan)
-
-
-def _shape_of_measurement_set(parameters: Parameters) -> Shape:
-    """Of the chosen field and spectral window; times and uvw alone are read."""
-    import numpy as np
-    from casacore.tables import table, taql
-
     from arl.conventions import C
-    from arl.errors import InputError
-    from arl.gridding import advise
+    from ical.stages.ingest import set_up
+    from ical.stages.model import plan_run
 
-    chosen, path = parameters.input, str(parameters.input.measurement_set)
-    try:
-        frequency = table(f"{path}::SPECTRAL_WINDOW", ack=False).getcell(
-            "CHAN_FREQ", chosen.spectral_window)
-        dish = table(f"{path}::ANTENNA", ack=False).getcol("DISH_DIAMETER")
-        rows = taql(f"SELECT TIME, UVW FROM '{path}' WHERE FIELD_ID = {chosen.field} AND "
-                    f"ANTENNA1 != ANTENNA2 AND DATA_DESC_ID IN [SELECT ROWID() FROM "
-                    f"'{path}'::DATA_DESCRIPTION WHERE SPECTRAL_WINDOW_ID = "
-                    f"{chosen.spectral_window}]")
-        time, uvw = np.unique(rows.getcol("TIME")), rows.getcol("UVW")
-    except RuntimeError as error:
-        raise InputError(
-            f"{path} has no data of field {chosen.field} and spectral window "
-            f"{chosen.spectral_window}, or can't be read: {error}") from error
-    advice = advise(uvw[None], frequency, diameter=float(np.median(dish)),
-                    guard_band=parameters.imaging.guard_band,
-                    rounding=parameters.imaging.size_rounding)
-    return Shape(time.size, dish.size, math.ceil(len(uvw) / time.size), frequency.size,
-                 parameters.imaging.npixel or advice.npixel,
-                 parameters.imaging.cell_rad or advice.cell,
-                 float(np.abs(uvw[:, 2]).max() * frequency.max() / C), 0)
+    contents, setup = set_up(parameters)
+    longest = contents.longest_w * float(setup.frequency.max()) / C
+    shape = Shape(setup.time.size, len(setup.antenna_names), setup.n_baseline,
+                  setup.frequency.size, setup.npixel, setup.cell, longest, 0)
+    return _sizes(parameters, shape, plan_run(parameters, setup, ["here"]))
 
 
 def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:

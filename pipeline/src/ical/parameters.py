@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Pixels = Annotated[int, Field(ge=0)]
 
@@ -109,19 +109,30 @@ class GainErrors(Section):
         0.0, ge=0, lt=1, description="standard deviation of the amplitude, as a fraction")
 
 
+def _name_of_number(value: Any) -> Any:
+    """A field's number as the text that may also be its name."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class Input(Section):
     """Real data instead of a simulation."""
 
     measurement_set: str | None = Field(
         None, min_length=1, description="path of a Measurement Set; null: simulate `observation`")
-    column: Literal["DATA", "CORRECTED_DATA", "MODEL_DATA"] = Field(
-        "DATA", description="data column to image and to calibrate")
-    field: int = Field(0, ge=0, description="field to use, by its number")
-    spectral_window: int = Field(0, ge=0, description="spectral window to use, by its number")
+    column: str = Field(
+        "DATA", min_length=1, description="data column to image and to calibrate, such as DATA or "
+        "CORRECTED_DATA")
+    field: Annotated[str | None, BeforeValidator(_name_of_number)] = Field(
+        None, min_length=1, description="field to use, by its name or number; null: the only one")
+    spectral_window: int | None = Field(
+        None, ge=0, description="spectral window to use, by its number; null: the only one")
+    station_diameter: float | None = Field(
+        None, gt=0, description="aperture of a station, m: sets the field of view where "
+        "imaging.npixel is null; null: as the Measurement Set says")
 
 
 class UvRange(Section):
-    """Baselines that are imaged, by projected length."""
+    """Baselines that are used, by projected length."""
 
     min_m: float | None = Field(None, ge=0, description="shortest baseline, m; null: no limit")
     max_m: float | None = Field(None, gt=0, description="longest baseline, m; null: no limit")
@@ -207,9 +218,14 @@ class FirstCycle(Section):
 class SolutionInterval(Section):
     """How long one solution of each term holds."""
 
-    T: float | None = Field(None, gt=0, description="solution interval of T, s; null: automatic")
-    G: float | None = Field(None, gt=0, description="solution interval of G, s; null: automatic")
-    B: float | None = Field(None, gt=0, description="solution interval of B, s; null: automatic")
+    T: float | None = Field(
+        None, gt=0, description="solution interval of T, s; null: as few times as a predicted "
+        "signal-to-noise of 5 takes, a single one without noise")
+    G: float | None = Field(
+        None, gt=0, description="solution interval of G, s; null: ten times that of T, or what a "
+        "predicted signal-to-noise of 30 takes")
+    B: float | None = Field(
+        None, gt=0, description="solution interval of B, s; null: the whole observation")
 
 
 class Selfcal(Section):
@@ -226,6 +242,8 @@ class Selfcal(Section):
     global_solution: bool = Field(
         False, description="one T and G solution over all channels (true) or one per channel")
     cycles: int = Field(5, ge=1, description="most cycles")
+    uv_range: UvRange = Field(
+        UvRange(), description="baselines that gains are solved from: {min_m, max_m}, m")
     min_snr: float = Field(
         3.0, ge=0, description="flag gain solutions of a signal-to-noise below this")
     clean: MinorLoop | None = Field(
@@ -233,6 +251,9 @@ class Selfcal(Section):
     start_model: str | None = Field(
         None, min_length=1,
         description="path of a CSV of components to calibrate on first; null: a blank sky")
+    flux_scale: Literal["data", "model"] = Field(
+        "data", description="amplitude gains leave the flux scale as it is in the data (data), or "
+        "bring it to that of start_model (model)")
 
 
 class Resources(Section):

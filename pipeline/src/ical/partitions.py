@@ -7,7 +7,7 @@ workers there are, so that one worker and many make the same images. It is store
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -48,6 +48,12 @@ class Plan:
     def of_band(self, band: int) -> list[Partition]:
         """The partitions of one band in time order: the fixed order of every sum."""
         return [p for p in self.partitions if p.band == band]
+
+    def without(self, bands: set[int]) -> Plan:
+        """The plan without some bands, the others numbered anew; partitions keep their names."""
+        kept = [b for b in range(len(self.bands)) if b not in bands]
+        return Plan(tuple(self.bands[b] for b in kept), tuple(
+            replace(p, band=kept.index(p.band)) for p in self.partitions if p.band in kept))
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready form; `from_dict` is its inverse."""

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import socket
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -32,15 +33,18 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
     "model": (), "image": ("model",), "selfcal": ("model",)
 }
 #: The parameters that a stage's outcome follows from, besides what its upstream stages read. The
-#: simulated sky is cut to the image and the partitions to its bands.
+#: simulated sky is cut to the image and the partitions to its bands; uv_range has a say in the
+#: size that a Measurement Set advises.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "model": ("seed", "observation", "sky", "noise", "gains", "input", "imaging.npixel",
-              "imaging.cell_rad", "imaging.guard_band", "imaging.size_rounding", "imaging.bands"),
+              "imaging.cell_rad", "imaging.guard_band", "imaging.size_rounding", "imaging.bands",
+              "imaging.uv_range"),
     "image": ("imaging",), "selfcal": ("imaging", "selfcal"),
 }
 #: These parameters change nothing in the outcome.
 IDLE = ("name", "resources", "superseded")
-FILES = ("observation.layout", "sky.catalogue", "sky.primary_beam", "selfcal.start_model")
+FILES = ("observation.layout", "sky.catalogue", "sky.primary_beam", "selfcal.start_model",
+         "input.measurement_set")
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
@@ -129,12 +133,18 @@ def _pick(data: Mapping[str, Any], key: str) -> Any:
 
 
 def _fingerprint(path: str) -> list[int] | None:
-    """Size and time of change of a file, so that a hash notices another content."""
+    """Size and time of change of a file, so that a hash notices another content.
+
+    Of a table of casacore, the sum of sizes and the latest change of its files but the lock,
+    which readers touch.
+    """
     try:
-        found = os.stat(path)
+        found = [os.stat(path)]
+        if stat.S_ISDIR(found[0].st_mode):
+            found = [e.stat() for e in os.scandir(path) if e.is_file() and e.name != "table.lock"]
     except (OSError, ValueError):
         return None
-    return [found.st_size, found.st_mtime_ns]
+    return [sum(f.st_size for f in found), max((f.st_mtime_ns for f in found), default=0)]
 
 
 class Store:

@@ -6,13 +6,13 @@ their sum of weights; `sum_images` adds them in float64 and in the order of the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from arl import deconvolution, gridding, simulation, sky, weighting
-from arl.calibration import apply, chain, conditioning, normal
+from arl.calibration import apply, chain, conditioning, intervals, normal
 from arl.calibration.solver import Solution
 from ical.cluster import library_threads
 from ical.data import PartitionData, load
@@ -51,19 +51,21 @@ class PartialImage:
     weight: float
 
 
-def _selected(data: PartitionData, weight: np.ndarray, grid: Grid) -> np.ndarray:
-    """Weights with the baselines outside the chosen range set to zero."""
-    if grid.min_baseline is None and grid.max_baseline is None:
+def _selected(
+    data: PartitionData, weight: np.ndarray, shortest: float | None, longest: float | None
+) -> np.ndarray:
+    """Weights with the baselines outside the chosen range (m) set to zero."""
+    if shortest is None and longest is None:
         return weight
     length = np.hypot(data.uvw[..., 0], data.uvw[..., 1])
-    keep = (length >= (grid.min_baseline or 0.0)) & (length <= (grid.max_baseline or np.inf))
+    keep = (length >= (shortest or 0.0)) & (length <= (longest or np.inf))
     return weight * keep[..., None]
 
 
 def _imaging_weight(
     data: PartitionData, weight: np.ndarray, grid: Grid, density: np.ndarray | None
 ) -> np.ndarray:
-    selected = _selected(data, weight, grid)
+    selected = _selected(data, weight, grid.min_baseline, grid.max_baseline)
     if density is None:
         return selected
     return weighting.reweight(
@@ -92,10 +94,9 @@ def _predict(data: PartitionData, model: np.ndarray, grid: Grid) -> np.ndarray:
 def density(source: Source, grid: Grid) -> np.ndarray:
     """The partition's share of the grid of weights that uniform and Briggs weighting need."""
     data = load(source.path, source.column)
+    selected = _selected(data, data.weight, grid.min_baseline, grid.max_baseline)
     return weighting.uv_density(
-        data.uvw, data.frequency, _selected(data, data.weight, grid), npixel=grid.npixel,
-        cell=grid.cell,
-    )
+        data.uvw, data.frequency, selected, npixel=grid.npixel, cell=grid.cell)
 
 
 def dirty_and_psf(
@@ -160,6 +161,8 @@ class Calibration:
     start: gains to start from by term, on the partition's intervals.
     min_snr: solutions below it are flagged.
     start_model: components to calibrate against in place of the image model, or None.
+    scale: see `solve_terms`.
+    min_baseline, max_baseline: m, of what is calibrated on; None: no limit.
     """
 
     terms: tuple[chain.TermBlocks, ...]
@@ -167,6 +170,9 @@ class Calibration:
     start: dict[str, np.ndarray]
     min_snr: float
     start_model: sky.Components | None
+    scale: dict[str, np.ndarray | float]
+    min_baseline: float | None
+    max_baseline: float | None
 
 
 @dataclass(frozen=True)
@@ -190,8 +196,10 @@ def calibrate(
     predicted = _predict(data, model, grid)
     against = (predicted if work.start_model is None
                else _predict_components(data, work.start_model))
-    matrices = reduce_against(data, against, work.terms)
-    solved, matrices = solve_terms(matrices, work.terms[: work.local], work.start, work.min_snr)
+    used = _selected(data, data.weight, work.min_baseline, work.max_baseline)
+    matrices = reduce_against(data, used, against, work.terms)
+    solved, matrices = solve_terms(
+        matrices, work.terms[: work.local], work.start, work.min_snr, work.scale)
     if work.local < len(work.terms):
         return PassResult(solved, chain.keep_terms(matrices, work.local), None)
     gains = [chain.expand(solved[t.name], t) for t in work.terms]
@@ -200,18 +208,36 @@ def calibrate(
     return PassResult(solved, None, _invert(data, vis - predicted, weight, grid))
 
 
+def station_information(source: Source, unit_noise: float | None) -> np.ndarray:
+    """The squared signal-to-noise of every station's gain from one sample of a partition, (ant,).
+
+    Infinite where the noise is neither given nor to be seen in the data.
+    """
+    data = load(source.path, source.column)
+    noise = unit_noise or intervals.unit_noise(data.vis, data.weight)
+    if not noise:
+        return np.full(len(data.antenna_names), np.inf)
+    return intervals.station_information(
+        data.vis, data.weight, data.antenna1, data.antenna2, len(data.antenna_names), noise)
+
+
 def solve_terms(
     matrices: chain.CellMatrices,
     terms: Sequence[chain.TermBlocks],
     start: dict[str, np.ndarray],
     min_snr: float,
+    scale: Mapping[str, np.ndarray | float],
 ) -> tuple[dict[str, chain.TermSolution], chain.CellMatrices]:
-    """Solve terms in order and flag, reference and normalise each before the next."""
+    """Solve terms in order and flag, reference and scale each before the next.
+
+    `scale` is the mean amplitude that a term's gains are brought to, for each of its intervals or
+    all; those of a term without one stay as they were solved.
+    """
 
     def finish(term: chain.TermBlocks, solution: Solution) -> np.ndarray:
-        return conditioning.condition(
-            solution, min_snr=min_snr, normalise=term.mode == "amplitude_phase"
-        )
+        scaled = term.name in scale
+        gain = conditioning.condition(solution, min_snr=min_snr, normalise=scaled)
+        return gain * scale[term.name] if scaled else gain
 
     return chain.solve_chain(matrices, terms, start, finish, chain.SolverOptions())
 
@@ -220,17 +246,18 @@ def _predict_components(data: PartitionData, components: sky.Components) -> np.n
     flux = sky.spectrum(components, data.frequency)
     directions = sky.lmn_of(components, *data.phase_centre)
     return simulation.predict_components(
-        data.uvw, data.frequency, directions, flux).astype(np.complex64)
+        data.uvw, data.frequency, directions, flux, components.shape).astype(np.complex64)
 
 
 def reduce_against(
-    data: PartitionData, predicted: np.ndarray, terms: Sequence[chain.TermBlocks]
+    data: PartitionData, weight: np.ndarray, predicted: np.ndarray,
+    terms: Sequence[chain.TermBlocks],
 ) -> chain.CellMatrices:
-    """Normal matrices of the data against predicted visibilities."""
+    """Normal matrices of the data, with given weights, against predicted visibilities."""
     times = chain.refine([t.time_block for t in terms])
     channels = chain.refine([t.channel_block for t in terms])
     a, b = normal.reduce(
-        data.vis, predicted, data.weight, data.antenna1, data.antenna2, len(data.antenna_names),
+        data.vis, predicted, weight, data.antenna1, data.antenna2, len(data.antenna_names),
         times.index, channels.index,
     )
     return chain.CellMatrices(a, b, times, channels)

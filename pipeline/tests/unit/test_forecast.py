@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
+from written_ms import write_ms
 
+from arl.conventions import C
+from arl.errors import InputError
 from ical.forecast import Sizes, disk_bytes, forecast, sizes_of, w_planes, worker_memory
-from ical.parameters import Resources, load
+from ical.parameters import Imaging, Input, Resources, load
 
 SIZES = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
               partition_visibilities=200, npixel=64, planes=3, components=7, scales=3,
@@ -49,6 +53,12 @@ def test_memory_grows_with_images_and_partitions_and_shrinks_with_workers():
     assert worker_memory(big, 4) < worker_memory(big, 1)
 
 
+def test_reading_a_measurement_set_takes_more_than_simulating():
+    large = grown(partition_visibilities=2_000_000)
+    read = worker_memory(dataclasses.replace(large, components=0), 1)
+    assert read - worker_memory(large, 1) > 50 * 2_000_000
+
+
 def test_streamed_data_do_not_fill_memory():
     """Ten times the observation in partitions of the same size takes the same memory."""
     one = grown(times=20_000, baselines=1000, partition_visibilities=2_000_000, partitions=40)
@@ -80,41 +90,56 @@ def test_w_planes():
     assert w_planes(100.0, 3**0.5 / 2) == 75
 
 
-def test_a_measurement_set_is_counted(tmp_path):
-    """Written here with casacore: 3 antennas, 2 times, 4 channels, autocorrelations besides."""
-    import numpy as np
-    from casacore.tables import default_ms, makearrcoldesc, maketabdesc
+def measurement_set(tmp_path, **changes):
+    """3 antennas, 2 times, 4 channels, autocorrelations besides."""
+    pairs = [(p, q) for p in range(3) for q in range(p, 3)]
+    rows = {"TIME": np.repeat([1.5e9, 1.5e9 + 10], len(pairs)),
+            "ANTENNA1": np.tile([p for p, _ in pairs], 2),
+            "ANTENNA2": np.tile([q for _, q in pairs], 2),
+            "UVW": np.tile([[100.0 * (q - p), 0, 10.0 * (q - p)] for p, q in pairs], (2, 1)),
+            "DATA": np.ones((2 * len(pairs), 4, 4), np.complex64)}
+    write_ms(tmp_path / "a.ms", rows, np.linspace(1e8, 1.03e8, 4), n_antenna=3, **changes)
 
-    path = str(tmp_path / "a.ms")
-    description = maketabdesc([makearrcoldesc("DATA", 0j, valuetype="complex", ndim=2)])
-    with default_ms(path, description) as ms:
-        pairs = [(p, q) for p in range(3) for q in range(p, 3)]
-        ms.addrows(2 * len(pairs))
-        ms.putcol("TIME", np.repeat([5e9, 5e9 + 10], len(pairs)))
-        ms.putcol("ANTENNA1", np.tile([p for p, _ in pairs], 2))
-        ms.putcol("ANTENNA2", np.tile([q for _, q in pairs], 2))
-        ms.putcol("UVW", np.tile([[100.0 * (q - p), 0, 10.0 * (q - p)] for p, q in pairs], (2, 1)))
-    write_subtables(path)
-    run = tmp_path / "run.yml"
-    run.write_text("input: {measurement_set: a.ms}\nimaging: {npixel: 64}\n")
-    sizes = sizes_of(load(run))
+
+def run_of(tmp_path, text):
+    (tmp_path / "run.yml").write_text(f"input: {{measurement_set: a.ms}}\n{text}\n")
+    return load(tmp_path / "run.yml")
+
+
+def test_a_measurement_set_is_counted(tmp_path):
+    measurement_set(tmp_path)
+    sizes = sizes_of(run_of(tmp_path, "imaging: {npixel: 64}"))
     assert (sizes.times, sizes.baselines, sizes.channels, sizes.stations) == (2, 3, 4, 3)
     assert sizes.visibilities == 24
     assert (sizes.npixel, sizes.components) == (64, 0)
 
 
-def write_subtables(path: str) -> None:
-    """Antennas, one window of 4 channels, and its data description."""
-    import numpy as np
-    from casacore.tables import table
+def test_the_image_is_advised_from_the_data(tmp_path):
+    """Field = guard band x longest wavelength / diameter, cell = a third of the finest fringe."""
+    measurement_set(tmp_path)
+    cell = C / 1.03e8 / 200 / 3
+    field = 8 * C / 1e8 / 35
+    sizes = sizes_of(run_of(tmp_path, ""))
+    assert field / cell <= sizes.npixel < 1.1 * field / cell + 2
+    shorter = sizes_of(run_of(tmp_path, "imaging: {uv_range: {max_m: 150}}"))
+    assert field / cell / 2 <= shorter.npixel < 1.1 * field / cell / 2 + 2
+    wider = sizes_of(run_of(tmp_path, f"imaging: {{cell_rad: {2 * cell}}}"))
+    assert wider.npixel == shorter.npixel
 
-    with table(f"{path}::ANTENNA", readonly=False, ack=False) as antennas:
-        antennas.addrows(3)
-        antennas.putcol("DISH_DIAMETER", np.full(3, 35.0))
-    with table(f"{path}::SPECTRAL_WINDOW", readonly=False, ack=False) as window:
-        window.addrows(1)
-        window.putcell("CHAN_FREQ", 0, np.linspace(1e8, 1.03e8, 4))
-        window.putcell("NUM_CHAN", 0, 4)
-    with table(f"{path}::DATA_DESCRIPTION", readonly=False, ack=False) as description:
-        description.addrows(1)
-        description.putcell("SPECTRAL_WINDOW_ID", 0, 0)
+
+def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
+    measurement_set(tmp_path, diameter=0.0)
+    with pytest.raises(InputError, match="does not know the diameter of its antennas"):
+        sizes_of(run_of(tmp_path, ""))
+    measurement_set(tmp_path)
+    with pytest.raises(InputError, match="no baseline of at most 10"):
+        sizes_of(run_of(tmp_path, "imaging: {uv_range: {max_m: 10}}"))
+    monsters = {
+        "needs 60000 pixels on a side, and 32768 is the most": {"cell_rad": 1e-5},
+        "1500 pixels of 0.001 rad reach beyond": {"cell_rad": 1e-3, "npixel": 1500}}
+    for words, imaging in monsters.items():
+        parameters = run_of(tmp_path, "").model_copy(update={
+            "imaging": Imaging(**imaging),
+            "input": Input(measurement_set=str(tmp_path / "a.ms"), station_diameter=40.0)})
+        with pytest.raises(InputError, match=words):
+            sizes_of(parameters)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from pydantic import ValidationError
+from written_ms import smallest_ms
 
 from arl.errors import InputError
 from ical.parameters import Parameters, load
@@ -244,8 +245,7 @@ def test_data_are_either_read_or_simulated(tmp_path):
 
 
 def test_measurement_set_is_taken_from_the_folder_of_the_file(tmp_path):
-    (tmp_path / "some.ms").mkdir()
-    (tmp_path / "some.ms" / "table.dat").touch()
+    smallest_ms(tmp_path / "some.ms")
     path = write(tmp_path, {"input.measurement_set": "some.ms"}, drop="observation")
     p = load(path)
     assert p.input.measurement_set == str(tmp_path / "some.ms")
@@ -262,8 +262,7 @@ def test_measurement_set_must_be_one(tmp_path, make, words):
 
 
 def test_simulation_beside_a_measurement_set_is_not_ignored_in_silence(tmp_path):
-    (tmp_path / "some.ms").mkdir()
-    (tmp_path / "some.ms" / "table.dat").touch()
+    smallest_ms(tmp_path / "some.ms")
     path = write(tmp_path, {"input.measurement_set": "some.ms", "gains.phase_error": 1.0},
                  drop="observation")
     assert mistakes(path)[0].startswith("gains: acts only on a simulation")
@@ -288,3 +287,47 @@ def test_json_with_a_syntax_error_names_the_line(tmp_path):
 def test_unknown_run_lists_those_that_ship():
     with pytest.raises(InputError, match=r"did you mean reference\?.*compat-2018"):
         load("referense")
+
+
+@pytest.mark.parametrize(("key", "name", "text", "words"), [
+    ("sky.catalogue", "sky.csv", "ra_deg,dec_deg\n1,2\n", "no column for flux"),
+    ("sky.primary_beam", "beam.csv", "angle_deg,power\n0,1\n", "the frequency is missing"),
+    ("observation.layout", "array.csv", "east,north,up\n0,0,0\n", "longitude_deg"),
+    ("selfcal.start_model", "model.csv", "ra_deg,flux_jy\n1,2\n", "no column for dec"),
+])
+def test_a_file_of_the_user_is_looked_at_before_any_work(tmp_path, key, name, text, words):
+    (tmp_path / name).write_text(text)
+    (found,) = mistakes(write(tmp_path, {key: name}))
+    assert found.startswith(f"{key}: ")
+    assert words in found
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"input.field": "B0"}, "no data of a field B0; choose one of 0 (target)"),
+    ({"input.spectral_window": 3}, "no data of spectral window 3"),
+    ({"input.column": "CORRECTED_DATA"}, "no data column CORRECTED_DATA; it has DATA"),
+    ({"imaging.bands": 2}, "2 bands can't be made of 1 channels"),
+])
+def test_what_is_asked_of_a_measurement_set_must_be_in_it(tmp_path, change, words):
+    smallest_ms(tmp_path / "some.ms")
+    path = write(tmp_path, {"input.measurement_set": "some.ms", **change}, drop="observation")
+    assert words in mistakes(path)[0]
+
+
+@pytest.mark.parametrize("field", [0, "0", "target", None])
+def test_a_field_is_a_number_or_a_name(tmp_path, field):
+    smallest_ms(tmp_path / "some.ms")
+    change = {"input.measurement_set": "some.ms", "input.field": field, "imaging.bands": None}
+    parameters = load(write(tmp_path, change, drop="observation"))
+    assert parameters.input.field == (None if field is None else str(field))
+
+
+def test_the_flux_scale_of_a_model_needs_one_and_amplitudes_from_the_start(tmp_path):
+    (tmp_path / "model.csv").write_text("ra_deg,dec_deg,flux_jy\n30,-60,1\n")
+    model = {"selfcal.flux_scale": "model", "selfcal.start_model": "model.csv"}
+    assert "needs selfcal.start_model" in mistakes(
+        write(tmp_path, {"selfcal.flux_scale": "model"}))[0]
+    assert "T has phases alone" in mistakes(write(tmp_path, {**model, "selfcal.terms": "T"}))[0]
+    late = {**model, "selfcal.terms": "TG", "selfcal.first_cycle.G": 2}
+    assert mistakes(write(tmp_path, late))[0].startswith("selfcal.first_cycle.G: must be 1")
+    assert load(write(tmp_path, {**late, "selfcal.first_cycle.G": 1})).selfcal.flux_scale == "model"

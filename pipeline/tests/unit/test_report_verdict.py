@@ -1,5 +1,7 @@
 """The verdict's rules: each limit from both sides, and the line that is read first."""
 
+from dataclasses import replace
+
 import pytest
 
 from ical.report.schema import GainTerm, Outcome, Quality
@@ -95,3 +97,12 @@ def test_without_truth_it_says_so():
     (7.89e-6, "7.89 µJy"), (3e-9, "0.003 µJy"), (0.0, "0 Jy"), (-0.02, "-20 mJy")])
 def test_jansky(flux, text):
     assert jansky(flux) == text
+
+
+def test_the_image_of_observed_data_before_calibration_is_not_judged():
+    poor = Quality(residual_rms_jy=1.0, residual_peak_jy=5.0, restored_peak_jy=5.0)
+    fine = Quality(residual_rms_jy=1e-3, residual_peak_jy=5e-3, restored_peak_jy=5.0)
+    facts = Facts(("image", "selfcal"), frozenset(("image", "selfcal")),
+                  quality={"image": poor, "selfcal": fine}, uncalibrated_image=True)
+    assert judge(facts).status == "PASS"
+    assert judge(replace(facts, uncalibrated_image=False)).status == "FAIL"

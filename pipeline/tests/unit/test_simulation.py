@@ -68,3 +68,31 @@ def test_radiometer_equation():
 
 def test_a_sidereal_day_is_shorter_than_a_day():
     assert sidereal_seconds(np.array(2 * np.pi)) == pytest.approx(86164.09, abs=0.01)
+
+
+def test_a_gaussian_is_the_sum_of_the_points_it_is_made_of():
+    """Points on a fine grid with the weights exp(-4 ln 2 (x^2 / a^2 + y^2 / b^2)), summed."""
+    rng = np.random.default_rng(4)
+    uvw = rng.normal(scale=800, size=(2, 5, 3)) * [1, 1, 0.0]
+    frequency = np.array([1e8, 1.4e8])
+    major, minor, angle = 3e-3, 1.5e-3, 0.6
+    x, y = (p.ravel() for p in np.meshgrid(*2 * [np.linspace(-7.5e-3, 7.5e-3, 121)]))
+    weight = np.exp(-4 * np.log(2) * ((x / major) ** 2 + (y / minor) ** 2))
+    l = x * np.sin(angle) + y * np.cos(angle)  # the angle runs from north through east
+    m = x * np.cos(angle) - y * np.sin(angle)
+    flux = np.outer(weight / weight.sum(), [2.0, 3.0])
+    expected = direct_sum(uvw, frequency, np.stack([l, m, np.ones_like(l)], axis=1), flux)
+    found = predict_components(uvw, frequency, np.array([[0.0, 0.0, 1.0]]),
+                               np.array([[2.0, 3.0]]), np.array([[major, minor, angle]]))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.abs(found).min() < 0.5
+
+
+def test_points_and_gaussians_add_up():
+    uvw = np.random.default_rng(5).normal(scale=100, size=(1, 4, 3))
+    frequency, lm = np.array([1e8]), np.array([[0.1, 0.0], [0.0, 0.2]])
+    lmn = np.concatenate([lm, np.sqrt(1 - (lm**2).sum(axis=1, keepdims=True))], axis=1)
+    flux, shape = np.array([[1.0], [2.0]]), np.array([[0.0, 0, 0], [2e-3, 1e-3, 0.3]])
+    both = predict_components(uvw, frequency, lmn, flux, shape)
+    parts = [predict_components(uvw, frequency, lmn[[k]], flux[[k]], shape[[k]]) for k in (0, 1)]
+    np.testing.assert_allclose(both, sum(parts))

@@ -56,6 +56,49 @@ def test_a_users_catalogue_in_the_published_columns(tmp_path, suffix):
     np.testing.assert_allclose(sky.spectral_index, [-0.8, 0.0])
 
 
+def test_a_source_of_the_published_catalogue_without_a_fit_has_its_wide_band_flux(tmp_path):
+    """Fintfit200 is empty where no spectrum fitted (VizieR VIII/100, note 1)."""
+    path = tmp_path / "egc.fits"
+    Table({"RAJ2000": [10.0, 20.0], "DEJ2000": [-30.0, -31.0], "Fpwide": [0.9, 1.8],
+           "Fintwide": [1.0, 2.0], "Fintfit200": [1.1, np.nan],
+           "alpha": [-0.8, np.nan]}).write(path)
+    np.testing.assert_allclose(load_catalogue(str(path)).flux, [1.1, 2.0])
+
+
+def test_a_csv_of_components_with_spectra_and_sizes(tmp_path):
+    path = tmp_path / "model.csv"
+    path.write_text(
+        "# a comment\nra_deg,dec_deg,flux_jy,spectral_index,spectral_curvature,"
+        "reference_frequency_hz,major_arcsec,minor_arcsec,position_angle_deg\n"
+        "10,-30,2,-0.7,0.5,1.5e8,60,30,20\n11,-30,1,,,,,,\n12,-30,1,,,,36,,\n")
+    sky = load_catalogue(str(path))
+    # log10 S = log10 2 - 0.7 x + 0.5 x^2 at x = 1
+    np.testing.assert_allclose(spectrum(sky, np.array([1.5e9]))[:, 0],
+                               [2 * 10**-0.2, 1.0, 1.0])
+    np.testing.assert_allclose(np.degrees(sky.shape) * [3600, 3600, 1],
+                               [[60, 30, 20], [0, 0, 0], [36, 36, 0]])
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("ra_deg,dec_deg,flux_jy\n1,2,bright\n", "Column flux_jy of catalogue .* not a number"),
+    ("ra_deg,flux_jy\n1,2\n", "no column for dec: name one of them dec_deg or DEJ2000"),
+    ("ra_deg,dec_deg,flux_jy\n", "no row with a position and a flux"),
+    ("ra_deg,dec_deg,flux_jy,major_arcsec\n1,2,3,-4\n", "a size below 0"),
+])
+def test_what_is_wrong_with_a_catalogue_is_said(tmp_path, text, words):
+    path = tmp_path / "poor.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        load_catalogue(str(path))
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path):
+    path = tmp_path / "poor.fits"
+    path.write_text("no fits")
+    with pytest.raises(InputError, match="can't be read as fits"):
+        load_catalogue(str(path))
+
+
 def test_a_catalogue_without_fluxes_is_refused(tmp_path):
     path = tmp_path / "poor.csv"
     path.write_text("ra_deg,dec_deg\n1,2\n")
@@ -82,3 +125,17 @@ def test_a_beam_profile_from_a_file_scales_with_wavelength(tmp_path):
 def test_an_unreadable_beam_is_refused():
     with pytest.raises(InputError, match="not airy, none"):
         beam_power("nowhere.csv", np.zeros(1), np.zeros(1), np.array([1e8]), 35.0)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("angle_deg,power\n0,1\n", "the frequency is missing"),
+    ("# frequency_hz: 1e8\nangle,power\n0,1\n1,0\n", "columns angle_deg, power"),
+    ("# frequency_hz: 1e8\nangle_deg,power\n0,1\n0,0\n", "each larger than the one before"),
+    ("# frequency_hz: 0\nangle_deg,power\n0,1\n1,0\n", "a frequency above 0"),
+    ("# frequency_hz: 1e8\nangle_deg,power\n0,1\n1,?\n", "finite power"),
+])
+def test_what_is_wrong_with_a_beam_is_said(tmp_path, text, words):
+    path = tmp_path / "beam.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        beam_power(str(path), np.zeros(1), np.zeros(1), np.array([1e8]), 35.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from written_ms import smallest_ms
 
 from arl.errors import InputError
 from ical import store as module
@@ -216,8 +217,7 @@ def test_two_processes_do_not_work_on_one_run(store, tmp_path):
 
 
 def test_stored_parameters_of_the_measurement_set_kind_open_again(tmp_path):
-    (tmp_path / "a.ms").mkdir()
-    (tmp_path / "a.ms" / "table.dat").touch()
+    smallest_ms(tmp_path / "a.ms")
     path = tmp_path / "run.json"
     path.write_text(json.dumps({"input": {"measurement_set": "a.ms"}}))
     Store.create(load(path), tmp_path, run_id="one")

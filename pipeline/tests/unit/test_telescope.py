@@ -57,3 +57,38 @@ def test_a_layout_without_its_site_is_refused(tmp_path):
     path.write_text("east,north,up\n0,0,0\n1,1,1\n")
     with pytest.raises(InputError, match="longitude_deg"):
         load_layout(str(path))
+
+
+SITE = "# longitude_deg: 116.5\n# latitude_deg: -26.7\n# height_m: 300\n"
+
+
+@pytest.mark.parametrize("table", [
+    "0,0,1\n100,0,1\n0,200,1\n", "east,north,up\n0,0,1\n100,0,1\n0,200,1\n",
+    "Name,up_m,north_m,east_m\na,1,0,0\nb,1,0,100\nc,1,200,0\n",
+])
+def test_a_users_layout_in_any_order_of_named_columns(tmp_path, table):
+    path = tmp_path / "mine.csv"
+    path.write_text(SITE + table)
+    found = load_layout(str(path))
+    np.testing.assert_array_equal(found.enu, [[0, 0, 1], [100, 0, 1], [0, 200, 1]])
+    assert np.degrees(found.latitude) == pytest.approx(-26.7)
+
+
+@pytest.mark.parametrize(("table", "words"), [
+    ("x,y,z\n0,0,0\n", "not a table of east, north, up"),
+    ("east,north,up\n0,0\n", "not a table of east, north, up"),
+    ("0,0,nan\n1,1,1\n", "not a finite number"),
+    ("0,0,a\n1,1,1\n", "not a table of east, north, up"),
+])
+def test_a_layout_that_is_not_one_is_refused(tmp_path, table, words):
+    path = tmp_path / "mine.csv"
+    path.write_text(SITE + table)
+    with pytest.raises(InputError, match=words):
+        load_layout(str(path))
+
+
+def test_a_layout_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="can't be read as text"):
+        load_layout(str(path))

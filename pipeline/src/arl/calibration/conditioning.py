@@ -33,10 +33,18 @@ def normalise_amplitudes(gain: np.ndarray) -> np.ndarray:
     The scale of baseline pq is |g_p g_q|, whose mean over baselines is the square of the mean
     amplitude; a geometric mean would move it by the variance of the amplitudes.
     """
+    return gain / mean_amplitude(gain)
+
+
+def mean_amplitude(gain: np.ndarray) -> np.ndarray:
+    """The mean amplitude of every interval over its unflagged antennas (last axis, kept as 1).
+
+    Where all are flagged it is 1.
+    """
     good = np.isfinite(gain) & (gain != 0)
     total = np.where(good, np.abs(gain), 0.0).sum(axis=-1, keepdims=True)
     count = good.sum(axis=-1, keepdims=True)
-    return gain / np.where(count > 0, total / np.maximum(count, 1), 1.0)
+    return np.where(count > 0, total / np.maximum(count, 1), 1.0)
 
 
 def flagged_fraction(gain: np.ndarray) -> np.ndarray:

@@ -26,6 +26,6 @@ def gain_table(
         {"GAIN": (dims, np.where(flag, 1.0, gain)[..., None]), "FLAG": (dims, flag[..., None])},
         coords={"time": time, "antenna_name": list(antenna_names), "frequency": frequency,
                 "receptor": ["I"]},
-        attrs={"type": f"extension:gains.{term}", "term": term,
+        attrs={"type": f"extension:{term.lower()}.gains.ical", "schema_version": "1", "term": term,
                "convention": "V_observed = g_p V_true conj(g_q)"},
     )

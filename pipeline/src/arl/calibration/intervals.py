@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+#: Signal-to-noise that a solution of an automatic interval has at least, on average.
+TARGET_SNR = {"T": 5.0, "G": 30.0}
+#: G lasts at least this many times as long as T.
+SLOW = 10
+MOST_SAMPLES = 10**9
 
 def time_blocks(time: np.ndarray, interval: float | None) -> np.ndarray:
     """The interval number of each time (s), shape (time,).
@@ -26,3 +33,70 @@ def is_inside(block: np.ndarray, pieces: list[tuple[int, int]]) -> bool:
     """Whether every interval lies inside one of the (start, stop) pieces of its axis."""
     return all(np.unique(block[stop:]).size == 0 or block[stop - 1] != block[stop]
                for _, stop in pieces if stop < block.size)
+
+
+def equal_blocks(n_time: int, length: int) -> np.ndarray:
+    """Intervals of equally many times, at least `length` each (all where there are fewer)."""
+    count = max(1, n_time // length)
+    return np.arange(n_time) * count // n_time
+
+
+def automatic_length(term: str, sample_snr: float) -> int:
+    """How many samples one solution of a term needs, given the signal-to-noise of one sample.
+
+    T is as fast as its signal-to-noise allows. G is slow: it would else take part in what T
+    solves, and amplitudes need more signal than phases before they do less harm than good.
+    """
+    fast = _needed(TARGET_SNR["T"], sample_snr)
+    return fast if term == "T" else max(SLOW * fast, _needed(TARGET_SNR["G"], sample_snr))
+
+
+def _needed(target: float, sample_snr: float) -> int:
+    if sample_snr <= 0:
+        return MOST_SAMPLES
+    return min(MOST_SAMPLES, max(1, math.ceil((target / sample_snr) ** 2)))
+
+
+def station_information(
+    vis: np.ndarray, weight: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarray,
+    n_antenna: int, unit_noise: float,
+) -> np.ndarray:
+    """The squared signal-to-noise of each station's gain from one time and channel, (ant,).
+
+    sum_q (w |V|^2 - 2 s^2) / (2 s^2), the mean over the samples: the error of g_p is
+    s sqrt(2 / sum_q w |M|^2) (see `arl.calibration.solver`), and the power of the visibilities
+    less that of their noise stands for |M|^2, for it does not depend on phase errors.
+
+    Parameters
+    ----------
+    vis, weight: (time, baseline, chan). unit_noise: s, the noise of the real and of the imaginary
+    part of a sample of weight 1.
+    """
+    used = (weight > 0) & (antenna1 != antenna2)[:, None]
+    count = used.sum(axis=(0, 2))
+    power = np.where(used, weight * np.abs(vis) ** 2, 0.0).sum(axis=(0, 2), dtype=np.float64)
+    variance = 2 * unit_noise**2
+    excess = np.where(count > 0, power / np.maximum(count, 1) - variance, 0.0)
+    total = np.bincount(antenna1, excess, n_antenna) + np.bincount(antenna2, excess, n_antenna)
+    return np.maximum(total, 0.0) / variance
+
+
+def unit_noise(vis: np.ndarray, weight: np.ndarray) -> float | None:
+    """The noise of the real part of a sample of weight 1, from differences of neighbours.
+
+    The difference of two samples of variance s^2 / w in each component has a median squared
+    modulus of 2 ln 2 (1 / w1 + 1 / w2) s^2. What the sky changes between neighbours adds to it, so
+    the smaller of the figures along time and along frequency is taken; None: no neighbours.
+    """
+    found = [_difference_noise(vis, weight, axis) for axis in (0, 2) if vis.shape[axis] > 1]
+    known = [x for x in found if x is not None]
+    return min(known) if known else None
+
+
+def _difference_noise(vis: np.ndarray, weight: np.ndarray, axis: int) -> float | None:
+    one, other = (np.take(weight, range(k, weight.shape[axis] - 1 + k), axis) for k in (0, 1))
+    used = (one > 0) & (other > 0)
+    if not used.any():
+        return None
+    square = np.abs(np.diff(vis, axis=axis))[used] ** 2 / (1 / one[used] + 1 / other[used])
+    return float(np.sqrt(np.median(square) / (2 * np.log(2))))

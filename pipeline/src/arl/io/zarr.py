@@ -11,6 +11,9 @@ import numpy as np
 import xarray as xr
 
 from arl.errors import InputError
+from arl.visibility import DIMS, data_group
+
+CORRECTED = "VISIBILITY_CORRECTED"
 
 
 def _replace(temporary: Path, path: Path) -> None:
@@ -60,12 +63,10 @@ def write_corrected(path: str | Path, vis: np.ndarray) -> None:
     with xr.open_zarr(path, consolidated=True, chunks=None) as dataset:
         attributes = dict(dataset.attrs)
     groups = dict(attributes["data_groups"])
-    groups["corrected"] = groups["base"] | {"correlated_data": "VISIBILITY_CORRECTED"}
+    groups["corrected"] = data_group(CORRECTED, "divided by the gains")
     column = xr.Dataset(
-        {"VISIBILITY_CORRECTED": (("time", "baseline_id", "frequency", "stokes_i"),
-                                  vis.astype(np.complex64)[..., None])},
-        coords={"stokes_i": ["I"]}, attrs=attributes | {"data_groups": groups},
-    )
+        {CORRECTED: (DIMS, vis.astype(np.complex64)[..., None], {"units": "Jy"})},
+        attrs=attributes | {"data_groups": groups})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         column.to_zarr(path, mode="a", zarr_format=3, consolidated=True)

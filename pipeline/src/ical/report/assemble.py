@@ -46,6 +46,7 @@ KINDS = {
 NAMES = {
     "parameters.json": "the resolved run file", "plan.json": "the plan of partitions",
     "progress.jsonl": "what the run told while it worked",
+    "observation.json": "what was found in the Measurement Set",
     "truth.csv": "components of the simulated sky", "true_gains.zarr": "the injected gains",
     "history.json": "the cycles of self-calibration", "stage.json": "cost and quality of the stage",
     "visibilities": "visibilities of every partition (MSv4 Zarr), calibrated ones included",
@@ -94,9 +95,11 @@ def assemble(run: Run, now: datetime | None = None) -> Report:
     gains = {term: summary(table) for term, table in run.gains.items()}
     outcome = outcome_of(run.records.get("selfcal", {}).get("outcome"))
     done = frozenset(n for n, s in stages.items() if s.status == "done")
-    facts = Facts(expected_stages(run.parameters), done, outcome, quality, gains,
+    expected = expected_stages(run.parameters)
+    facts = Facts(expected, done, outcome, quality, gains,
                   last_errors(run.folder / "progress.jsonl", done),
-                  run.parameters.get("gains") is not None)
+                  run.parameters.get("gains") is not None,
+                  "input" in run.parameters and "selfcal" in expected)
     return Report(
         schema_version=SCHEMA_VERSION, run=run.folder.name,
         name=str(run.parameters.get("name", run.folder.name)),

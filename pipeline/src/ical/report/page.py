@@ -15,7 +15,7 @@ from ical.report.schema import Quality, Report
 from ical.report.verdict import jansky
 
 IMAGE_KINDS = ("restored", "residual", "dirty")
-TITLES = {"model": "Simulation", "image": "Continuum imaging", "selfcal": "Self-calibration",
+TITLES = {"model": "Visibilities", "image": "Continuum imaging", "selfcal": "Self-calibration",
           "restored": "Restored", "residual": "Residual", "dirty": "Dirty"}
 MISSING = "\N{EN DASH}"
 

@@ -37,6 +37,8 @@ class Facts:
     errors: the last error of a stage that is not done, by stage.
     ideal_reference: the image stage imaged the same sky without gain errors, so that its residual
         says what self-calibration can reach at best.
+    uncalibrated_image: the image stage imaged observed data before their calibration, so that its
+        residual says nothing of the run.
     """
 
     expected: tuple[str, ...]
@@ -46,6 +48,7 @@ class Facts:
     gains: dict[str, GainTerm] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     ideal_reference: bool = False
+    uncalibrated_image: bool = False
 
 
 def judge(facts: Facts) -> Verdict:
@@ -71,7 +74,8 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
         yield from _over(f"flagged gains of {term}", table.flagged_fraction, FLAGGED_FRACTION,
                          "{:.0%}")
     for stage, quality in facts.quality.items():
-        yield from _measured(stage, quality)
+        if stage != "image" or not facts.uncalibrated_image:
+            yield from _measured(stage, quality)
     yield from _beside_ideal(facts)
 
 

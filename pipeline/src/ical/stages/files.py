@@ -11,30 +11,48 @@ import numpy as np
 import ical
 from arl.io.fits import ImageHeader, write_image
 from arl.restoration import Beam, restore
-from ical.cluster import Cluster, connect
+from ical.cluster import Cluster
 from ical.context import RunContext
 from ical.imager import BandImages, Imager, combine
 from ical.partitions import Plan
 from ical.stages.image import band_edges, grid_of
-from ical.stages.model import Setup, plan_run
+from ical.stages.model import plan_run, set_up
+from ical.stages.observed import Observed
 from ical.store import read_json, write_json
 from ical.tasks import Source
+
+OBSERVATION = "observation.json"
 
 
 @contextmanager
 def cluster_of(context: RunContext) -> Iterator[Cluster]:
     """The cluster that a stage works on."""
-    options = context.cluster
-    with connect(options.scheduler, workers=options.workers, threads=options.threads,
-                 memory_limit=options.memory_limit) as cluster:
+    with context.cluster.connect() as cluster:
         yield cluster
 
 
-def new_plan(context: RunContext, setup: Setup, cluster: Cluster) -> Plan:
+def new_plan(context: RunContext, setup: Observed, cluster: Cluster) -> Plan:
     """Plan the run on the hosts of the cluster and keep the plan with the run."""
     plan = plan_run(context.parameters, setup, cluster.hosts())
-    write_json(context.store.folder / "plan.json", plan.to_dict())
+    keep_plan(context, plan)
     return plan
+
+
+def keep_plan(context: RunContext, plan: Plan) -> None:
+    """Write the plan that the other stages follow."""
+    write_json(context.store.folder / "plan.json", plan.to_dict())
+
+
+def keep_setup(context: RunContext, setup: Observed) -> None:
+    """Write what was found in a Measurement Set, so that no other stage opens it."""
+    write_json(context.store.folder / OBSERVATION, setup.to_dict())
+
+
+def setup_of(context: RunContext) -> Observed:
+    """The run's observation: simulated from the parameters, or as it was read."""
+    if context.parameters.simulated:
+        return set_up(context.parameters)
+    return Observed.from_dict(read_json(context.store.folder / OBSERVATION) or {})
 
 
 def stored_plan(context: RunContext, cluster: Cluster) -> Plan:
@@ -45,7 +63,7 @@ def stored_plan(context: RunContext, cluster: Cluster) -> Plan:
 
 
 def imager_of(
-    context: RunContext, setup: Setup, cluster: Cluster, column: str
+    context: RunContext, setup: Observed, cluster: Cluster, column: str
 ) -> tuple[Imager, np.ndarray]:
     """The imager of a run's data column, and the edges of its bands, Hz (band, 2)."""
     plan = stored_plan(context, cluster)
@@ -59,7 +77,7 @@ def imager_of(
 class ImageFiles:
     """Writes the images of one stage: one file a band and one of all bands together."""
 
-    def __init__(self, context: RunContext, stage: str, setup: Setup, edges: np.ndarray) -> None:
+    def __init__(self, context: RunContext, stage: str, setup: Observed, edges: np.ndarray) -> None:
         self._folder = context.store.stage_folder(stage)
         self._name, self._setup, self._edges = context.store.run_id, setup, edges
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from arl.calibration.chain import TermSolution
 from ical.context import RunContext
-from ical.stages.selfcal import Cycle, LoopState, Solutions
+from ical.convergence import Measures
+from ical.stages.loopstate import Cycle, LoopState, Solutions
 
 STAGE = "selfcal"
 FIELDS = ("time_blocks", "channel_blocks", "gain", "snr")
@@ -24,12 +25,13 @@ class LoopKeeper:
         """One line of progress: the cycle, its rms and the decision."""
         self._context.progress.update(
             0.9 * cycle.number / cycles,
-            f"terms {cycle.terms}, rms {cycle.rms * 1e3:.3f} mJy: {cycle.decision}",
+            f"terms {cycle.terms}, rms {cycle.rms_jy * 1e3:.3f} mJy: {cycle.decision}",
             cycle.number, cycles)
 
     def keep(self, state: LoopState) -> None:
         """Write the checkpoint of the last accepted state."""
-        plain = {"terms": state.terms, "dropped": state.dropped, "rms": state.rms,
+        plain = {"terms": state.terms, "dropped": state.dropped,
+                 "measures": asdict(state.measures),
                  "history": [asdict(c) for c in state.history]}
         arrays = {"model": state.model}
         for partition, terms in state.solutions.items():
@@ -47,7 +49,7 @@ class LoopKeeper:
         history = tuple(Cycle(**c) for c in plain["history"])
         self._context.progress.resume_from(0.9 * number / self._context.parameters.selfcal.cycles)
         return LoopState(arrays["model"], _solutions(arrays), plain["terms"], plain["dropped"],
-                         plain["rms"], history)
+                         Measures(**plain["measures"]), history)
 
 
 def _solutions(arrays: dict[str, np.ndarray]) -> Solutions:

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from arl import beam, gridding, simulation, sky, telescope, visibility
+from arl import beam, simulation, sky, telescope, visibility
 from arl.errors import InputError
 from ical.cluster import Cluster
 from ical.parameters import Observation, Parameters
 from ical.partitions import Partition, Plan, make_plan
+from ical.stages.observed import Observed, image_size
 
 #: Channels are imaged apart up to this many bands; more would cost a gridder call each.
 MAX_BANDS = 8
@@ -21,37 +22,30 @@ IDEAL = "VISIBILITY_IDEAL"
 
 
 @dataclass(frozen=True)
-class Setup:
+class Setup(Observed):
     """What a simulated observation is, worked out from its parameters.
 
     Attributes
     ----------
-    hour_angle: rad (time,). time: UTC s (time,). frequency: Hz (chan,).
-    npixel, cell: of the images (pixels, rad).
+    hour_angle: rad (time,).
     lmn, flux: components (n, 3) and their apparent flux in Jy (n, chan).
+    shape: of the components, as in `arl.sky.Components`.
     sigma: noise of one component of a visibility, Jy; 0 is none.
     """
 
     layout: telescope.Layout
     hour_angle: np.ndarray
-    time: np.ndarray
-    integration_time: float
-    frequency: np.ndarray
-    channel_width: float
-    phase_centre: tuple[float, float]
-    npixel: int
-    cell: float
     lmn: np.ndarray
     flux: np.ndarray
+    shape: np.ndarray
     sigma: float
 
 
-def plan_run(parameters: Parameters, setup: Setup, hosts: list[str]) -> Plan:
+def plan_run(parameters: Parameters, setup: Observed, hosts: list[str]) -> Plan:
     """The partitions of the run: a function of its parameters, dealt to the hosts in turn."""
     n_channel = setup.frequency.size
     n_band = min(parameters.imaging.bands or MAX_BANDS, n_channel)
-    n_baseline = telescope.baselines(len(setup.layout.names))[0].size
-    return make_plan(setup.time.size, n_baseline, n_channel, n_band, hosts)
+    return make_plan(setup.time.size, setup.n_baseline, n_channel, n_band, hosts)
 
 
 def set_up(parameters: Parameters) -> Setup:
@@ -70,10 +64,12 @@ def set_up(parameters: Parameters) -> Setup:
     hour_angle = _visible_hour_angles(observation, layout, centre[1])
     frequency, width = _frequency_axis(observation)
     time, integration = _time_axis(observation, hour_angle)
-    npixel, cell = _image_size(parameters, observation, layout, centre[1], hour_angle, frequency)
-    lmn, flux = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
-    return Setup(layout, hour_angle, time, integration, frequency, width, centre, npixel, cell,
-                 lmn, flux, _noise_sigma(parameters, width, integration))
+    uvw = telescope.baseline_uvw(layout, centre[1], hour_angle)
+    npixel, cell = image_size(parameters.imaging, uvw, frequency, observation.station_diameter)
+    lmn, flux, shape = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
+    return Setup(
+        time, integration, frequency, width, centre, npixel, cell, layout.names, uvw.shape[1],
+        layout, hour_angle, lmn, flux, shape, _noise_sigma(parameters, width, integration))
 
 
 def _visible_hour_angles(
@@ -106,22 +102,10 @@ def _time_axis(observation: Observation, hour_angle: np.ndarray) -> tuple[np.nda
     return time, observation.time.integration or min(spacing, LONGEST_INTEGRATION_S)
 
 
-def _image_size(
-    parameters: Parameters, observation: Observation, layout: telescope.Layout, dec: float,
-    hour_angle: np.ndarray, frequency: np.ndarray,
-) -> tuple[int, float]:
-    imaging = parameters.imaging
-    advice = gridding.advise(
-        telescope.baseline_uvw(layout, dec, hour_angle), frequency,
-        diameter=observation.station_diameter, guard_band=imaging.guard_band,
-        rounding=imaging.size_rounding)
-    return imaging.npixel or advice.npixel, imaging.cell_rad or advice.cell
-
-
 def _apparent_sky(
     parameters: Parameters, observation: Observation, centre: tuple[float, float],
     npixel: int, cell: float, frequency: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     choice = parameters.sky
     components = sky.load_catalogue(choice.catalogue)
     components = components.select(components.flux >= choice.flux_limit)
@@ -135,7 +119,7 @@ def _apparent_sky(
     lmn = sky.lmn_of(components, *centre)
     power = beam.beam_power(choice.primary_beam, lmn[:, 0], lmn[:, 1], frequency,
                             observation.station_diameter)
-    return lmn, sky.spectrum(components, frequency) * power
+    return lmn, sky.spectrum(components, frequency) * power, components.shape
 
 
 def _noise_sigma(parameters: Parameters, width: float, integration: float) -> float:
@@ -159,7 +143,8 @@ def simulate_partition(
     rows, columns = slice(*partition.times), slice(*partition.channels)
     uvw = telescope.baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle[rows])
     ideal = simulation.predict_components(
-        uvw, setup.frequency[columns], setup.lmn, setup.flux[:, columns])
+        uvw, setup.frequency[columns], setup.lmn, setup.flux[:, columns],
+        setup.shape)
     gains = _gains(parameters, setup, partition.time_index, partition.channel_index)
     observed = simulation.corrupt(ideal, gains, first, second)
     if setup.sigma:
@@ -168,7 +153,8 @@ def simulate_partition(
         ideal, observed = ideal + noise, observed + noise
     frame = visibility.Frame(
         setup.time[rows], setup.integration_time, setup.frequency[columns], setup.channel_width,
-        uvw, first, second, setup.layout.names, setup.phase_centre)
+        uvw, first, second, setup.antenna_names, setup.phase_centre, "simulated",
+        np.ones(uvw.shape[0], int), "TOPO", setup.layout.name)
     weight = np.full((*ideal.shape, 1), 1 / setup.sigma**2 if setup.sigma else 1.0, np.float32)
     dataset = visibility.make_visibility(
         frame, observed.astype(np.complex64)[..., None], weight, np.zeros(weight.shape, bool),

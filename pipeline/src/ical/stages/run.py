@@ -9,38 +9,71 @@ from typing import Any
 import numpy as np
 
 from arl.calibration.gains import gain_table
+from arl.io.measurement_set import Contents
 from arl.io.zarr import write_dataset
+from ical.cluster import Cluster
 from ical.context import RunContext
 from ical.imager import Imager, fit_beams
 from ical.metrics import StageMeter
 from ical.partitions import Plan
-from ical.stages import files, image, model, selfcal, truth
+from ical.stages import files, image, ingest, model, selfcal, truth
 from ical.stages.loopfile import LoopKeeper
 from ical.stages.model import IDEAL, Setup
+from ical.stages.observed import Observed
 from ical.store import write_json
 
 
 def run_model(context: RunContext) -> None:
-    """Simulate the observation; every partition stays on the host that owns it."""
+    """Simulate or read the observation; every partition stays on the host that owns it."""
+    found = None if context.parameters.simulated else ingest.set_up(context.parameters)
     with files.cluster_of(context) as cluster:
         meter = StageMeter(cluster.client).start()
-        setup = model.set_up(context.parameters)
-        plan = files.new_plan(context, setup, cluster)
-        context.progress.update(0.1, f"simulating {len(plan.partitions)} partitions")
-        paths = {p.name: context.store.partition_path(p.name) for p in plan.partitions}
-        sizes = model.simulate(cluster, context.parameters, setup, plan, paths)
+        plan, sizes = _ingest(context, cluster, *found) if found else _simulate(context, cluster)
         record = meter.stop()
     per_host = {h: sum(sizes[p.name] for p in plan.partitions if p.host == h)
                 for h in {p.host for p in plan.partitions}}
-    context.store.write_stage("model", record | {"partition_bytes": per_host})
+    context.store.write_stage("model", record | {
+        "partition_bytes": per_host, "warnings": context.progress.warnings})
+
+
+def _simulate(context: RunContext, cluster: Cluster) -> tuple[Plan, dict[str, int]]:
+    """The plan of a simulated observation, and the bytes of its partitions."""
+    setup = model.set_up(context.parameters)
+    plan = files.new_plan(context, setup, cluster)
+    context.progress.update(0.1, f"simulating {len(plan.partitions)} partitions")
+    return plan, model.simulate(cluster, context.parameters, setup, plan, _paths(context, plan))
+
+
+def _ingest(
+    context: RunContext, cluster: Cluster, contents: Contents, setup: Observed
+) -> tuple[Plan, dict[str, int]]:
+    """The plan of a Measurement Set's partitions without those all flagged, and their bytes."""
+    files.keep_setup(context, setup)
+    plan = files.new_plan(context, setup, cluster)
+    n = len(plan.partitions)
+    context.progress.update(0.1, f"reading {n} partitions")
+    done = ingest.ingest(cluster, contents, plan, _paths(context, plan), lambda number: (
+        context.progress.update(0.1 + 0.9 * number / n, "partitions sent", number, n)))
+    empty = ingest.empty_bands(plan, done)
+    if empty:
+        context.progress.warning(
+            f"{len(empty)} of {len(plan.bands)} bands hold nothing but flags and are left out")
+        plan = plan.without(empty)
+        files.keep_plan(context, plan)
+    return plan, {name: read.nbytes for name, read in done.items()}
+
+
+def _paths(context: RunContext, plan: Plan) -> dict[str, str]:
+    return {p.name: context.store.partition_path(p.name) for p in plan.partitions}
 
 
 def run_image(context: RunContext) -> None:
-    """Continuum imaging of the data without gain errors."""
+    """Continuum imaging of the data: simulated ones without gain errors, others as they are."""
     with files.cluster_of(context) as cluster:
         meter = StageMeter(cluster.client).start()
-        setup = model.set_up(context.parameters)
-        imager, edges = files.imager_of(context, setup, cluster, IDEAL)
+        setup = files.setup_of(context)
+        column = IDEAL if context.parameters.simulated else "VISIBILITY"
+        imager, edges = files.imager_of(context, setup, cluster, column)
         cycles = context.parameters.imaging.clean.major_cycles
         context.progress.update(0.05, "dirty images and point spread functions")
         result = image.image(imager, context.parameters, edges, lambda number: (
@@ -59,11 +92,12 @@ def run_selfcal(context: RunContext) -> None:
     """ICAL of the observed data."""
     with files.cluster_of(context) as cluster:
         meter = StageMeter(cluster.client).start()
-        setup = model.set_up(context.parameters)
+        setup = files.setup_of(context)
         imager, edges = files.imager_of(context, setup, cluster, "VISIBILITY")
         context.progress.update(0.02, "dirty images and point spread functions")
         loop = selfcal.SelfCalibration(
-            imager, context.parameters, setup.time, setup.frequency.size, edges)
+            imager, context.parameters, setup.time, setup.frequency.size, edges,
+            float(setup.sigma > 0) if isinstance(setup, Setup) else None)
         keeper = LoopKeeper(context)
         result = loop.run(keeper, keeper.read())
         context.progress.update(0.95, "writing images, gains and corrected visibilities")
@@ -78,7 +112,7 @@ def run_selfcal(context: RunContext) -> None:
 
 
 def _write_selfcal(
-    context: RunContext, imager: Imager, setup: Setup, edges: np.ndarray,
+    context: RunContext, imager: Imager, setup: Observed, edges: np.ndarray,
     loop: selfcal.SelfCalibration, result: selfcal.SelfcalResult,
 ) -> dict[str, Any]:
     """Images, gain tables and corrected visibilities of the accepted state; their quality."""
@@ -91,19 +125,23 @@ def _write_selfcal(
     if not result.terms:
         return quality
     cubes = [_whole_cube(imager.plan, setup, gains, k) for k in range(len(result.terms))]
+    used = np.concatenate([np.arange(*band) for band in imager.plan.bands])
     for term, cube in zip(result.terms, cubes, strict=True):
-        table = gain_table(term, setup.time, setup.layout.names, setup.frequency, cube)
+        table = gain_table(
+            term, setup.time, setup.antenna_names, setup.frequency[used], cube[..., used])
         write_dataset(table, context.store.stage_folder("selfcal") / f"gains_{term}.zarr")
     imager.write_corrected(gains)
+    if not isinstance(setup, Setup):
+        return quality
     injected = model.injected_gains(context.parameters, setup)
     return quality | truth.phase_quality(np.prod(cubes, axis=0), injected, setup)
 
 
 def _whole_cube(
-    plan: Plan, setup: Setup, gains: dict[str, Sequence[np.ndarray]], term: int
+    plan: Plan, setup: Observed, gains: dict[str, Sequence[np.ndarray]], term: int
 ) -> np.ndarray:
     """One term's gains of all partitions put together, (time, ant, chan)."""
-    shape = (setup.time.size, len(setup.layout.names), setup.frequency.size)
+    shape = (setup.time.size, len(setup.antenna_names), setup.frequency.size)
     cube = np.full(shape, np.nan, complex)
     for partition in plan.partitions:
         cube[slice(*partition.times), :, slice(*partition.channels)] = gains[partition.name][term]

@@ -4,61 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from arl.calibration import chain
-from arl.calibration.intervals import channel_blocks, is_inside, time_blocks
+from arl.calibration.conditioning import mean_amplitude
+from arl.calibration.intervals import (
+    automatic_length,
+    channel_blocks,
+    equal_blocks,
+    is_inside,
+    time_blocks,
+)
 from arl.deconvolution import CleanOptions
+from arl.restoration import restore
 from arl.sky import load_catalogue
-from ical import tasks
-from ical.imager import BandImages, Imager, fit_beams
+from ical import convergence, tasks
+from ical.convergence import Measures, Verdict
+from ical.imager import BandImages, Imager, combine, fit_beams
 from ical.parameters import Parameters
 from ical.partitions import Partition
 from ical.stages.image import Cleaner, clean_options
+from ical.stages.loopstate import Cycle, LoopState, Solutions, Watcher
 
 MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
-#: The loop goes on while rms falls by this share, and goes back when it rises by that.
-LEAST_GAIN, MOST_LOSS = 0.0125, 0.10
-WHOLE_OBSERVATION_S = 1e9
 FIRST_MIN_SNR = 1.0
 SHALLOW_ITERATIONS = 1000
 FLAGS_WORTH_A_PSF = 0.01
 ENDS = {"revert": "REVERTED", "converged": "CONVERGED"}
-
-#: Solutions by partition and term.
-Solutions = dict[str, dict[str, chain.TermSolution]]
-
-
-@dataclass(frozen=True)
-class Cycle:
-    """What one cycle did: its terms, the residual's rms (Jy) and the decision with its reason."""
-
-    number: int
-    terms: str
-    rms: float
-    decision: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class LoopState:
-    """The last accepted state of the loop: all that it goes on from.
-
-    Attributes
-    ----------
-    model: on which the next cycle calibrates, (band, l, m) Jy per pixel.
-    solutions: the accepted gains. terms: those they are of. dropped: terms given up.
-    rms: of the residual the gains gave, Jy. history: the cycles so far.
-    """
-
-    model: np.ndarray
-    solutions: Solutions
-    terms: str
-    dropped: str
-    rms: float
-    history: tuple[Cycle, ...]
 
 
 @dataclass(frozen=True)
@@ -76,14 +49,18 @@ class SelfcalResult:
     history: tuple[Cycle, ...]
 
 
-class Watcher(Protocol):
-    """Who is told of the loop's progress, and keeps its state."""
+@dataclass(frozen=True)
+class Trial:
+    """A model's residual with the gains that some terms found on it, and what it is judged by.
 
-    def told(self, cycle: Cycle, cycles: int) -> None:
-        """A cycle was judged."""
+    `psf` is that of the data as these gains flag them.
+    """
 
-    def keep(self, state: LoopState) -> None:
-        """The loop can go on from this state."""
+    terms: str
+    solutions: Solutions
+    residual: BandImages
+    psf: BandImages
+    measures: Measures
 
 
 class SelfCalibration:
@@ -93,27 +70,44 @@ class SelfCalibration:
     ----------
     time: UTC s of all times of the run. n_channel: of all its channels.
     edges: of the bands, Hz (band, 2).
+    unit_noise: of the real and of the imaginary part of a visibility of weight 1, Jy; 0: there is
+        none; None: not known, to be found from the data where it is needed.
     """
 
     def __init__(
         self, imager: Imager, parameters: Parameters, time: np.ndarray, n_channel: int,
-        edges: np.ndarray,
+        edges: np.ndarray, unit_noise: float | None,
     ) -> None:
         self._imager, self._parameters, self._edges = imager, parameters, edges
+        self._unit_noise = unit_noise
         path = parameters.selfcal.start_model
         self._start = load_catalogue(path) if path else None
-        self._blocks = {name: self._term(name, time, n_channel)
+        snr = self._sample_snr()
+        self._blocks = {name: self._term(name, time, n_channel, snr)
                         for name in parameters.selfcal.terms}
         self._options: CleanOptions = clean_options(parameters.selfcal_clean)
 
-    def _term(self, name: str, time: np.ndarray, n_channel: int) -> chain.TermBlocks:
-        """A term's solution intervals: T per time, G and B over the observation, by default."""
+    def _sample_snr(self) -> float:
+        """The signal-to-noise of a station's gain from one time and channel, by prediction."""
+        asked = self._parameters.selfcal.solution_interval
+        automatic = [t for t in self._parameters.selfcal.terms if getattr(asked, t) is None]
+        if self._unit_noise == 0 or not set(automatic) & {"T", "G"}:
+            return np.inf
+        return self._imager.sample_snr(self._unit_noise)
+
+    def _term(self, name: str, time: np.ndarray, n_channel: int, snr: float) -> chain.TermBlocks:
+        """A term's solution intervals: as asked, or else by signal-to-noise; B has just one."""
         selfcal = self._parameters.selfcal
-        asked = getattr(selfcal.solution_interval, name)
-        interval = asked if name == "T" else asked or WHOLE_OBSERVATION_S
         joint = selfcal.global_solution and name != "B"
-        return chain.TermBlocks(name, MODES[name], time_blocks(time, interval),
-                                channel_blocks(n_channel, joint))
+        asked = getattr(selfcal.solution_interval, name)
+        if asked:
+            times = time_blocks(time, asked)
+        elif name == "B":
+            times = np.zeros(time.size, int)
+        else:
+            sample = snr * np.sqrt(n_channel) if joint else snr
+            times = equal_blocks(time.size, automatic_length(name, sample))
+        return chain.TermBlocks(name, MODES[name], times, channel_blocks(n_channel, joint))
 
     def _is_local(self, term: chain.TermBlocks) -> bool:
         """Whether every interval of a term lies inside one partition."""
@@ -125,11 +119,12 @@ class SelfCalibration:
     def _work(self, partition: Partition, terms: str, before: Solutions) -> tasks.Calibration:
         local = [self._is_local(self._blocks[name]) for name in terms]
         leading = local.index(False) if False in local else len(local)
-        known = before.get(partition.name, {})
+        known, uv_range = before.get(partition.name, {}), self._parameters.selfcal.uv_range
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
             {name: known[name].gain for name in terms[:leading] if name in known},
-            self._min_snr(before), None if before else self._start)
+            self._min_snr(before), None if before else self._start, self._scale(terms, known),
+            uv_range.min_m, uv_range.max_m)
 
     def _min_snr(self, before: Solutions) -> float:
         """The level below which solutions are flagged: lower while there is only a first model.
@@ -138,6 +133,21 @@ class SelfCalibration:
         """
         asked = self._parameters.selfcal.min_snr
         return asked if before else min(asked, FIRST_MIN_SNR)
+
+    def _scale(
+        self, terms: str, known: dict[str, chain.TermSolution]
+    ) -> dict[str, np.ndarray | float]:
+        """The mean amplitude of the terms that have amplitudes: 1, which keeps the flux scale.
+
+        The first of them may take the scale of the start model, and then keeps it.
+        """
+        amplitudes = [t for t in terms if MODES[t] != "phase"]
+        scale: dict[str, np.ndarray | float] = dict.fromkeys(amplitudes, 1.0)
+        if amplitudes and self._parameters.selfcal.flux_scale == "model":
+            del scale[amplitudes[0]]
+            if amplitudes[0] in known:
+                scale[amplitudes[0]] = mean_amplitude(known[amplitudes[0]].gain)
+        return scale
 
     def _part(self, name: str, partition: Partition) -> chain.TermBlocks:
         """A term restricted to a partition's times and channels."""
@@ -168,7 +178,8 @@ class SelfCalibration:
         """Solve the terms whose intervals span partitions from the sum of their matrices."""
         merged = self._imager.merged_matrices(passes)
         solved, _ = tasks.solve_terms(
-            merged, [self._blocks[name] for name in terms], {}, self._min_snr(before))
+            merged, [self._blocks[name] for name in terms], {}, self._min_snr(before),
+            self._scale(terms, next(iter(before.values()), {})))
         return solved
 
     def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
@@ -192,9 +203,12 @@ class SelfCalibration:
                 "the image of the data holds nothing above the threshold to calibrate on", ())
         outcome, reason = "MAX_CYCLES", f"all {cycles} cycles were used"
         while (number := len(state.history) + 1) <= cycles:
+            if not self._active(number, state.dropped):
+                outcome, reason = "CONVERGED", "no gain term improves the image"
+                break
             state, cycle = self._cycle(number, state, cleaner)
             watcher.told(cycle, cycles)
-            if cycle.decision in ("revert", "converged"):
+            if cycle.decision in ENDS:
                 outcome, reason = ENDS[cycle.decision], cycle.reason
                 break
             watcher.keep(state)
@@ -206,32 +220,103 @@ class SelfCalibration:
         if self._start is None:
             model = cleaner.imager.clean(dirty, cleaner.psf, model, self._edges, cleaner.beam,
                                          self._options_at(0)).model
-        return LoopState(model, {}, "", "", np.inf, ())
+        measures = self._measure(np.zeros_like(model), dirty, cleaner.psf, cleaner, 0.0)
+        return LoopState(model, {}, "", "", measures, ())
 
     def _has_model(self, state: LoopState) -> bool:
         return bool(self._start is not None or state.history or state.model.any())
 
     def _cycle(self, number: int, state: LoopState, cleaner: Cleaner) -> tuple[LoopState, Cycle]:
-        """One cycle: calibrate on the model, judge the residual, and clean it when accepted."""
-        terms = self._active(number, state.dropped)
-        solutions, residual = self.calibrate(state.model, terms, state.solutions)
-        if not residual.weight.all():
-            reason = f"{terms} left a band without a solution above selfcal.min_snr"
-            cycle = Cycle(number, terms, state.rms, "revert", reason)
-            return replace(state, history=(*state.history, cycle)), cycle
-        cycle = self._judge(number, terms, residual.rms, state)
+        """One cycle: calibrate on the model, judge the residual, and clean it when accepted.
+
+        Terms that are not yet in use are measured against the same cycle without them. When they
+        do not help they are left out, and dropped for good when the model is as deep as it gets.
+        """
+        terms, dropped = self._active(number, state.dropped), state.dropped
+        trial, idle = self._weigh(terms, state, cleaner)
+        if idle and number > self._first_deep:
+            dropped += "".join(t for t in terms if t not in state.terms)
+        verdict = self._judge(number, trial, state, dropped)
+        measures = trial.measures if trial else state.measures
+        cycle = _told(number, terms, measures, verdict, idle, dropped != state.dropped)
         history = (*state.history, cycle)
-        if cycle.decision == "drop":
-            dropped = state.dropped + "".join(t for t in terms if t not in state.terms)
+        if trial is None or verdict.decision == "revert":
             return replace(state, dropped=dropped, history=history), cycle
-        if cycle.decision == "revert":
-            return replace(state, history=history), cycle
         model = state.model
-        if cycle.decision == "accept":
-            psf = self._psf(cleaner.psf, solutions, terms, FLAGS_WORTH_A_PSF)
-            model = cleaner.imager.clean(residual, psf, model, self._edges, cleaner.beam,
-                                         self._options_at(number)).model
-        return LoopState(model, solutions, terms, state.dropped, residual.rms, history), cycle
+        if verdict.decision == "accept":
+            model = cleaner.imager.clean(trial.residual, trial.psf, model, self._edges,
+                                         cleaner.beam, self._options_at(number)).model
+        return LoopState(model, trial.solutions, trial.terms, dropped, measures, history), cycle
+
+    def _weigh(
+        self, terms: str, state: LoopState, cleaner: Cleaner
+    ) -> tuple[Trial | None, str | None]:
+        """Try terms; without the new ones, and why, when these do not help."""
+        trial = self._try(terms, state, cleaner)
+        fresh = "".join(t for t in terms if t not in state.terms)
+        if not fresh:
+            return trial, None
+        kept = "".join(t for t in terms if t in state.terms)
+        control = self._try(kept, state, cleaner) if kept else None
+        why = _why_not(trial, control, state.measures, fresh)
+        if why is None:
+            return trial, None
+        return control or self._try(kept, state, cleaner), why
+
+    def _judge(
+        self, number: int, trial: Trial | None, state: LoopState, dropped: str
+    ) -> Verdict:
+        """The rules' verdict on a cycle."""
+        if trial is None:
+            return Verdict("revert", "a band is left without a solution above selfcal.min_snr")
+        if not state.terms:
+            return Verdict("accept", trial.measures.told)
+        tried = set(self._parameters.selfcal.terms) <= {*trial.terms, *dropped}
+        return convergence.judge(
+            trial.measures, state.measures, noise=self._expected_rms(trial.psf),
+            settled=tried and number > self._first_deep)
+
+    def _expected_rms(self, psf: BandImages) -> float | None:
+        """The rms of an image of noise alone, Jy, where it is known.
+
+        With weights of 1 / sigma^2 in units of the noise, as natural weights are, it is
+        unit_noise / sqrt(sum of weights).
+        """
+        if not self._unit_noise or self._imager.grid.scheme != "natural":
+            return None
+        return float(self._unit_noise / np.sqrt(psf.weight.sum()))
+
+    def _try(self, terms: str, state: LoopState, cleaner: Cleaner) -> Trial | None:
+        """Calibrate by some terms (or none), image and measure; None: a band lost all its data."""
+        if terms:
+            solutions, residual = self.calibrate(state.model, terms, state.solutions)
+        else:
+            solutions, residual = {}, self._imager.residual(state.model, {})
+        if not residual.weight.all():
+            return None
+        psf = self._psf(cleaner.psf, solutions, terms, FLAGS_WORTH_A_PSF)
+        measures = self._measure(state.model, residual, psf, cleaner, self._flagged(solutions))
+        return Trial(terms, solutions, residual, psf, measures)
+
+    def _measure(
+        self, model: np.ndarray, residual: BandImages, psf: BandImages, cleaner: Cleaner,
+        flagged: float,
+    ) -> Measures:
+        """What the rules look at, all of the bands' weighted mean."""
+        cell, weight = self._imager.grid.cell, residual.weight
+        restored = restore(combine(model, weight), combine(residual.image, weight), cleaner.beam,
+                           cell)
+        area = float(np.mean([beam.area for beam in fit_beams(psf, cell)]))
+        return Measures(residual.rms, float(restored.max()), float(restored.min()), area, flagged)
+
+    @staticmethod
+    def _flagged(solutions: Solutions) -> float:
+        """The share of flagged solutions of the term that has most of them."""
+        shares: dict[str, list[float]] = {}
+        for own in solutions.values():
+            for name, solution in own.items():
+                shares.setdefault(name, []).append(float(np.mean(~np.isfinite(solution.gain))))
+        return max((float(np.mean(s)) for s in shares.values()), default=0.0)
 
     def _finish(
         self, state: LoopState, cleaner: Cleaner, dirty: BandImages, outcome: str, reason: str
@@ -257,7 +342,8 @@ class SelfCalibration:
         `tolerated`: the next residual image mends what a minor loop with the old PSF got wrong.
         """
         gains = self.gains(solutions, terms)
-        flags = max(float(np.mean(~np.isfinite(g))) for own in gains.values() for g in own)
+        flags = max((float(np.mean(~np.isfinite(g))) for own in gains.values() for g in own),
+                    default=0.0)
         amplitudes = any(MODES[t] != "phase" for t in terms)
         same = flags <= tolerated and (tolerated > 0 or not amplitudes)
         return psf if same else self._imager.corrected_psf(gains)
@@ -276,21 +362,32 @@ class SelfCalibration:
                        iterations=min(self._options.iterations, SHALLOW_ITERATIONS))
 
     def _active(self, number: int, dropped: str) -> str:
-        """The terms of a cycle, in order, without those that were dropped."""
-        start = self._parameters.selfcal.first_cycle
-        return "".join(t for t in self._parameters.selfcal.terms
-                       if getattr(start, t) <= number and t not in dropped)
+        """The terms of a cycle, in order, without those that were dropped.
 
-    def _judge(self, number: int, terms: str, rms: float, state: LoopState) -> Cycle:
-        """Accept, drop the new terms, revert or stop: DESIGN's rules on the residual's rms."""
-        new = "".join(t for t in terms if t not in state.terms)
-        wanted = "".join(t for t in self._parameters.selfcal.terms if t not in state.dropped)
-        change = rms / state.rms - 1
-        if change > MOST_LOSS and new and state.terms:
-            return Cycle(number, terms, rms, "drop", f"with {new} the rms rose by {change:.1%}")
-        if change > MOST_LOSS:
-            return Cycle(number, terms, rms, "revert", f"the rms rose by {change:.1%}")
-        if change > -LEAST_GAIN and set(terms) == set(wanted) and not new:
-            return Cycle(number, terms, rms, "converged",
-                         f"the rms changed by {change:.2%}, less than {LEAST_GAIN:.2%}")
-        return Cycle(number, terms, rms, "accept", f"rms {rms * 1e3:.3f} mJy")
+        Where none is left of those whose turn has come, the turn of the next comes early.
+        """
+        start = self._parameters.selfcal.first_cycle
+        left = [t for t in self._parameters.selfcal.terms if t not in dropped]
+        turn = max(number, min((getattr(start, t) for t in left), default=number))
+        return "".join(t for t in left if getattr(start, t) <= turn)
+
+
+def _why_not(
+    trial: Trial | None, control: Trial | None, before: Measures, terms: str
+) -> str | None:
+    """Why terms are left out of a trial, None when they help; `control` is the trial without."""
+    if trial is None:
+        return f"{terms} leaves a band without a solution above selfcal.min_snr"
+    if control is None:
+        return convergence.judge_first_terms(trial.measures, before, terms)
+    return convergence.judge_terms(trial.measures, control.measures, terms)
+
+
+def _told(
+    number: int, terms: str, measures: Measures, verdict: Verdict, idle: str | None, dropped: bool
+) -> Cycle:
+    """A cycle's entry in the history; `idle` says why its new terms are left out."""
+    decision = "drop" if dropped and verdict.decision == "accept" else verdict.decision
+    reason = f"{idle}; {verdict.reason}" if idle else verdict.reason
+    return Cycle(number, terms, measures.rms, measures.peak, measures.minimum, measures.beam_area,
+                 measures.flagged, decision, reason)

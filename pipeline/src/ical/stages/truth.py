@@ -11,12 +11,15 @@ from arl.conventions import uvw_rotation
 from arl.quality import match_truth
 from arl.restoration import Beam
 from ical.stages.model import Setup
+from ical.stages.observed import Observed
 
 
 def flux_quality(
-    restored: np.ndarray, beam: Beam, setup: Setup, channels: tuple[int, int]
+    restored: np.ndarray, beam: Beam, setup: Observed, channels: tuple[int, int]
 ) -> dict[str, Any]:
-    """Fitted against true apparent fluxes of one band's restored image (l, m)."""
+    """Fitted against true apparent fluxes of one band's restored image (l, m), where known."""
+    if not isinstance(setup, Setup):
+        return {}
     flux = setup.flux[:, slice(*channels)].mean(axis=1)
     found = match_truth(restored, setup.lmn[:, 0], setup.lmn[:, 1], flux, beam, setup.cell)
     if not found.n:

@@ -1,0 +1,405 @@
+"""Measurement Sets (version 2): what one holds, and any part of it as a Visibility dataset.
+
+UVW is taken as it stands, never computed from positions, whose sign differs between instruments;
+with it V = S exp(+2 pi i (ul + vm + w(n-1))), as `arl.conventions` has it. Rows may come in any
+order: they are put on the regular grid (time, baseline), and what is missing there is flagged.
+
+casacore is not thread-safe: no two threads of a process may be in here at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from arl.errors import InputError
+from arl.visibility import PARALLEL_HANDS, Frame, combine_hands, make_visibility
+
+#: Correlations by their number in POLARIZATION::CORR_TYPE (casacore's Stokes::StokesTypes).
+CORRELATIONS = {1: "I", 2: "Q", 3: "U", 4: "V", 5: "RR", 6: "RL", 7: "LR", 8: "LL", 9: "XX",
+                10: "XY", 11: "YX", 12: "YY"}
+#: Frames by their number in SPECTRAL_WINDOW::MEAS_FREQ_REF (casacore's MFrequency::Types), as
+#: xradio names them.
+FREQUENCY_FRAMES = ("REST", "lsrk", "lsrd", "BARY", "gcrs", "TOPO", "GALACTO", "LGROUP", "CMB")
+NEEDED = ("TIME", "INTERVAL", "ANTENNA1", "ANTENNA2", "UVW", "FLAG", "FLAG_ROW", "FIELD_ID",
+          "DATA_DESC_ID", "SCAN_NUMBER")
+#: UTC seconds from the modified Julian date 0 to 1970.
+UNIX_EPOCH = 40587 * 86400.0
+#: Times nearer than this share of the integration are one.
+SAME_TIME = 0.1
+CHUNK_ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One field and one spectral window of one data column.
+
+    Attributes
+    ----------
+    field, spectral_window, data_description: row numbers of the subtables.
+    hands: numbers of the correlations whose mean is Stokes I.
+    """
+
+    path: str
+    column: str
+    field: int
+    field_name: str
+    spectral_window: int
+    data_description: int
+    hands: tuple[int, ...]
+    n_channel: int
+
+    @property
+    def query(self) -> str:
+        """The rows of cross-correlations, in TaQL."""
+        return (f"FIELD_ID == {self.field} && DATA_DESC_ID == {self.data_description} && "
+                f"ANTENNA1 != ANTENNA2")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a selection holds, on a regular grid.
+
+    Attributes
+    ----------
+    time: UTC s since 1970, (time,), rising. integration_time: s, the median.
+    frequency: Hz, (chan,), rising; `descending` where the file has it falling.
+    channel_width: Hz, the mean. frequency_frame: such as TOPO.
+    antenna_names: of those with a baseline; antenna_numbers: theirs in the file, (antenna,).
+    antenna1, antenna2: indices into these, antenna1 < antenna2, (baseline,).
+    phase_centre: right ascension and declination, rad.
+    diameter: median of the antennas', m; 0 where the file does not know it.
+    longest, longest_w: the largest absolute coordinate of the baselines, and w alone, m.
+    """
+
+    selection: Selection
+    telescope: str
+    time: np.ndarray
+    integration_time: float
+    frequency: np.ndarray
+    descending: bool
+    channel_width: float
+    frequency_frame: str
+    antenna_names: tuple[str, ...]
+    antenna_numbers: np.ndarray
+    antenna1: np.ndarray
+    antenna2: np.ndarray
+    phase_centre: tuple[float, float]
+    diameter: float
+    longest: float
+    longest_w: float
+
+
+@contextmanager
+def _opened(path: str, subtable: str = "") -> Iterator[Any]:
+    """A table opened for reading without waiting for a writer's lock; casacore's errors in short.
+
+    Raises
+    ------
+    InputError: casacore can't read it.
+    """
+    from casacore.tables import table
+
+    name = f"{path}::{subtable}" if subtable else path
+    try:
+        with table(name, ack=False, lockoptions={"option": "usernoread"}) as opened:
+            yield opened
+    except (RuntimeError, IndexError) as error:  # a row of a subtable that is not there
+        first = str(error).splitlines()[0].strip().rstrip(".")
+        raise InputError(f"{name} can't be read as a Measurement Set: {first}.") from error
+
+
+def select(
+    path: str, column: str, field: str | None, spectral_window: int | None
+) -> Selection:
+    """Find one field and one spectral window; None chooses the only one that there is.
+
+    `field` is a name, or a number in digits.
+
+    Raises
+    ------
+    InputError: it is no Measurement Set, or the choice is not there or not clear; the message
+    says what there is.
+    """
+    with _opened(path) as main:
+        _require_columns(path, main, column)
+        fields, descriptions = main.getcol("FIELD_ID"), main.getcol("DATA_DESC_ID")
+    if not fields.size:
+        raise InputError(f"{path} has no rows.")
+    number, name = _find_field(path, field, np.unique(fields))
+    window, candidates = _find_window(
+        path, spectral_window, np.unique(descriptions[fields == number]))
+    description, hands = _find_hands(path, window, candidates)
+    with _opened(path, "SPECTRAL_WINDOW") as windows:
+        n_channel = int(windows.getcell("CHAN_FREQ", window).size)
+    return Selection(path, column, number, name, window, description, hands, n_channel)
+
+
+def _require_columns(path: str, main: Any, column: str) -> None:
+    columns = main.colnames()
+    missing = [name for name in NEEDED if name not in columns]
+    if missing:
+        raise InputError(f"{path} is a table but not a Measurement Set: it has no column "
+                         f"{', '.join(missing)}.")
+    if column not in columns:
+        complex_ones = [name for name in columns if main.coldatatype(name) == "complex"]
+        raise InputError(f"{path} has no data column {column}; it has "
+                         f"{', '.join(complex_ones) or 'none'}.")
+
+
+def _find_field(path: str, wanted: str | None, present: np.ndarray) -> tuple[int, str]:
+    with _opened(path, "FIELD") as fields:
+        names = list(fields.getcol("NAME"))
+    there = {int(k): names[k] for k in present}
+    listed = ", ".join(f"{k} ({name})" for k, name in there.items())
+    if wanted is None:
+        if len(there) > 1:
+            raise InputError(f"{path} has several fields; choose one of {listed}.")
+        return next(iter(there.items()))
+    found = [k for k, name in there.items() if name == wanted]
+    if not found and wanted.isdigit():
+        found = [k for k in there if k == int(wanted)]
+    if len(found) != 1:
+        raise InputError(f"{path} has {'several fields' if found else 'no data of a field'} "
+                         f"{wanted}; choose one of {listed}.")
+    return found[0], there[found[0]]
+
+
+def _find_window(
+    path: str, wanted: int | None, present: np.ndarray
+) -> tuple[int, list[tuple[int, int]]]:
+    """The spectral window and its (data description, polarisation setup) numbers."""
+    with _opened(path, "DATA_DESCRIPTION") as table:
+        windows, setups = table.getcol("SPECTRAL_WINDOW_ID"), table.getcol("POLARIZATION_ID")
+    there = sorted({int(windows[k]) for k in present})
+    if wanted is None and len(there) == 1:
+        wanted = there[0]
+    if wanted not in there:
+        problem = ("has several spectral windows" if wanted is None
+                   else f"has no data of spectral window {wanted} in this field")
+        listed = ", ".join(_window_in_words(path, k) for k in there)
+        raise InputError(f"{path} {problem}; choose one of {listed}.")
+    return wanted, [(int(k), int(setups[k])) for k in present if windows[k] == wanted]
+
+
+def _window_in_words(path: str, number: int) -> str:
+    with _opened(path, "SPECTRAL_WINDOW") as windows:
+        frequency = windows.getcell("CHAN_FREQ", number) / 1e6
+    return (f"{number} ({frequency.size} channels, {frequency.min():.6g} to "
+            f"{frequency.max():.6g} MHz)")
+
+
+def _find_hands(
+    path: str, window: int, candidates: list[tuple[int, int]]
+) -> tuple[int, tuple[int, ...]]:
+    """The data description whose correlations make Stokes I, and which of them do."""
+    with _opened(path, "POLARIZATION") as table:
+        named = {k: [CORRELATIONS.get(int(c), str(c)) for c in table.getcell("CORR_TYPE", setup)]
+                 for k, setup in candidates}
+    able = {k: hands for k, names in named.items() if (hands := _hands_of(names))}
+    if not able:
+        listed = "; ".join(", ".join(names) for names in named.values())
+        raise InputError(f"{path}: Stokes I can't be made from the correlations {listed} of "
+                         f"spectral window {window}; both XX and YY, or RR and LL, are needed.")
+    if len(able) > 1:
+        raise InputError(f"{path} has spectral window {window} in {len(able)} polarisation "
+                         f"setups; split it by data description first.")
+    return next(iter(able.items()))
+
+
+def _hands_of(names: Sequence[str]) -> tuple[int, ...]:
+    """Numbers of the correlations whose mean is Stokes I, () where there are none."""
+    for hands in (("I",), *PARALLEL_HANDS):
+        if set(hands) <= set(names):
+            return tuple(list(names).index(hand) for hand in hands)
+    return ()
+
+
+def describe(selection: Selection, max_baseline: float | None = None) -> Contents:
+    """Look through the rows of a selection for its times, baselines and their lengths.
+
+    Baselines longer than `max_baseline` (m) do not count in `longest` and `longest_w`.
+
+    Raises
+    ------
+    InputError: there are no cross-correlations, or two rows of the same time and baseline.
+    """
+    with _opened(selection.path) as main:
+        rows = main.query(selection.query)
+        if not rows.nrows():
+            raise InputError(f"{selection.path} has nothing but autocorrelations of field "
+                             f"{selection.field_name or selection.field}.")
+        time, interval = rows.getcol("TIME"), float(np.median(rows.getcol("INTERVAL")))
+        first, second = rows.getcol("ANTENNA1"), rows.getcol("ANTENNA2")
+        longest, longest_w = _extent(rows, max_baseline)
+    grid = _group_times(time, interval)
+    numbers = np.unique(np.concatenate([first, second]))
+    pairs = np.unique(_codes(first, second))
+    _refuse_doubles(selection, _nearest(grid, time) * pairs.size
+                    + np.searchsorted(pairs, _codes(first, second)))
+    frequency, width, frame = _channels(selection)
+    order = np.argsort(frequency)
+    return Contents(
+        selection, _telescope(selection.path), grid - UNIX_EPOCH, interval, frequency[order],
+        bool(order[0] > order[-1]), width, frame, _names(selection.path, numbers), numbers,
+        np.searchsorted(numbers, pairs >> 32), np.searchsorted(numbers, pairs & 0xFFFFFFFF),
+        _phase_centre(selection), _diameter(selection.path, numbers), longest, longest_w)
+
+
+def _extent(rows: Any, max_baseline: float | None) -> tuple[float, float]:
+    """The largest |u|, |v| or |w|, and the largest |w|, m."""
+    longest = longest_w = 0.0
+    for start in range(0, rows.nrows(), CHUNK_ROWS):
+        uvw = np.abs(rows.getcol("UVW", start, CHUNK_ROWS))
+        if max_baseline is not None:
+            uvw = uvw[np.hypot(uvw[:, 0], uvw[:, 1]) <= max_baseline]
+        if uvw.size:
+            longest = max(longest, float(uvw.max()))
+            longest_w = max(longest_w, float(uvw[:, 2].max()))
+    return longest, longest_w
+
+
+def _codes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """One number for each pair of antennas, whichever comes first."""
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    return (low.astype(np.int64) << 32) | high
+
+
+def _group_times(time: np.ndarray, interval: float) -> np.ndarray:
+    """The distinct times, those that differ by a small part of an integration taken as one."""
+    distinct = np.unique(time)
+    starts = np.flatnonzero(np.diff(distinct, prepend=-np.inf) > SAME_TIME * interval)
+    counts = np.diff(np.append(starts, distinct.size))
+    return np.add.reduceat(distinct - distinct[0], starts) / counts + distinct[0]
+
+
+def _nearest(grid: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """The index of the grid's time nearest to each time."""
+    return np.searchsorted((grid[1:] + grid[:-1]) / 2, time)
+
+
+def _refuse_doubles(selection: Selection, cell: np.ndarray) -> None:
+    doubles = cell.size - np.unique(cell).size
+    if doubles:
+        raise InputError(
+            f"{selection.path} has {doubles} rows of a time and baseline that another row has "
+            f"too (subarrays, feeds, or several processors); split it so that each comes once.")
+
+
+def _channels(selection: Selection) -> tuple[np.ndarray, float, str]:
+    """Frequencies as in the file and the mean channel width, Hz; and the frame."""
+    with _opened(selection.path, "SPECTRAL_WINDOW") as windows:
+        frequency = np.asarray(windows.getcell("CHAN_FREQ", selection.spectral_window), float)
+        width = np.abs(windows.getcell("CHAN_WIDTH", selection.spectral_window)).mean()
+        frame = windows.getcell("MEAS_FREQ_REF", selection.spectral_window)
+    return frequency, float(width), FREQUENCY_FRAMES[frame] if 0 <= frame < 9 else "TOPO"
+
+
+def _telescope(path: str) -> str:
+    with _opened(path, "OBSERVATION") as observations:
+        return str(observations.getcell("TELESCOPE_NAME", 0)) if observations.nrows() else ""
+
+
+def _names(path: str, numbers: np.ndarray) -> tuple[str, ...]:
+    """Names of the antennas; with their numbers where names are empty or not unique."""
+    with _opened(path, "ANTENNA") as antennas:
+        everyone = list(antennas.getcol("NAME"))
+    names = [everyone[k] for k in numbers]
+    if "" in names or len(set(names)) < len(names):
+        names = [f"{everyone[k] or 'ANT'}_{k}" for k in numbers]
+    return tuple(names)
+
+
+def _diameter(path: str, numbers: np.ndarray) -> float:
+    with _opened(path, "ANTENNA") as antennas:
+        known = antennas.getcol("DISH_DIAMETER")[numbers]
+    known = known[known > 0]
+    return float(np.median(known)) if known.size else 0.0
+
+
+def _phase_centre(selection: Selection) -> tuple[float, float]:
+    with _opened(selection.path, "FIELD") as fields:
+        direction = fields.getcell("PHASE_DIR", selection.field)[0]
+        frame = fields.getcolkeywords("PHASE_DIR").get("MEASINFO", {}).get("Ref", "J2000")
+    if frame not in ("J2000", "ICRS"):
+        raise InputError(f"{selection.path} gives its phase centre in {frame}; J2000 and ICRS "
+                         f"are read.")
+    return float(np.mod(direction[0], 2 * np.pi)), float(direction[1])
+
+
+def read(
+    contents: Contents, times: tuple[int, int], channels: tuple[int, int]
+) -> xr.Dataset:
+    """Stokes I of a block of times and channels (start, stop), on the grid (time, baseline).
+
+    Where a row is missing, flagged, without weight or not finite, the weight is 0 and the
+    sample is flagged; UVW is 0 where the row is missing.
+    """
+    shape = (times[1] - times[0], contents.antenna1.size)
+    vis = np.zeros((*shape, channels[1] - channels[0]), np.complex64)
+    weight, uvw = np.zeros(vis.shape, np.float32), np.zeros((*shape, 3))
+    scan = np.zeros(shape[0], int)
+    with _opened(contents.selection.path) as main:
+        rows = main.query(_block(contents, times))
+        if rows.nrows():
+            where = _cells(contents, rows, times)
+            swapped = (rows.getcol("ANTENNA1") > rows.getcol("ANTENNA2"))
+            row_vis, weight[where] = _stokes_i(contents, rows, channels)
+            vis[where] = np.where(swapped[:, None], row_vis.conj(), row_vis)
+            scan[where[0]] = rows.getcol("SCAN_NUMBER")
+            uvw[where] = rows.getcol("UVW") * np.where(swapped, -1.0, 1.0)[:, None]
+    frame = Frame(
+        contents.time[slice(*times)], contents.integration_time,
+        contents.frequency[slice(*channels)], contents.channel_width, uvw, contents.antenna1,
+        contents.antenna2, contents.antenna_names, contents.phase_centre,
+        contents.selection.field_name, scan, contents.frequency_frame, contents.telescope)
+    return make_visibility(frame, vis[..., None], weight[..., None], (weight == 0)[..., None])
+
+
+def _block(contents: Contents, times: tuple[int, int]) -> str:
+    """The rows of a block of times, in TaQL."""
+    margin = contents.integration_time / 2
+    grid = contents.time + UNIX_EPOCH
+    edges = np.concatenate([[grid[0] - margin], (grid[1:] + grid[:-1]) / 2, [grid[-1] + margin]])
+    low, high = edges[times[0]], edges[times[1]]
+    return f"{contents.selection.query} && TIME > {low:.6f} && TIME <= {high:.6f}"
+
+
+def _cells(
+    contents: Contents, rows: Any, times: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Time (within the block) and baseline of every row."""
+    time = _nearest(contents.time + UNIX_EPOCH, rows.getcol("TIME")) - times[0]
+    numbers = contents.antenna_numbers
+    pairs = _codes(numbers[contents.antenna1], numbers[contents.antenna2])
+    return time, np.searchsorted(pairs, _codes(rows.getcol("ANTENNA1"), rows.getcol("ANTENNA2")))
+
+
+def _stokes_i(
+    contents: Contents, rows: Any, channels: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stokes I and its weight, both (row, chan), channels in rising order."""
+    first, last = channels[0], channels[1] - 1
+    if contents.descending:
+        n = contents.frequency.size
+        first, last = n - 1 - last, n - 1 - first
+    hands, step = contents.selection.hands, -1 if contents.descending else 1
+
+    def column(name: str) -> np.ndarray:
+        cube = rows.getcolslice(name, [first, min(hands)], [last, max(hands)])
+        return cube[:, ::step, [h - min(hands) for h in hands]]
+
+    flag = column("FLAG") | rows.getcol("FLAG_ROW")[:, None, None]
+    weight = (column("WEIGHT_SPECTRUM") if _has_spectrum(rows)
+              else rows.getcol("WEIGHT")[:, None, list(hands)])
+    return combine_hands(column(contents.selection.column), weight, flag)
+
+
+def _has_spectrum(rows: Any) -> bool:
+    """Whether WEIGHT_SPECTRUM is there and filled; some writers make it and leave it empty."""
+    return "WEIGHT_SPECTRUM" in rows.colnames() and rows.iscelldefined("WEIGHT_SPECTRUM", 0)

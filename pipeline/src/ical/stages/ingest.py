@@ -1,0 +1,134 @@
+"""Ingest: a Measurement Set to the partitions of a run, each where it is to stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from arl.errors import InputError
+from arl.io import measurement_set
+from arl.io.measurement_set import Contents
+from ical.parameters import Input, Parameters
+from ical.stages.observed import Observed, image_size
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ical.cluster import Cluster
+    from ical.partitions import Partition, Plan
+
+
+@dataclass(frozen=True)
+class Read:
+    """What became of one partition: bytes written, and the share of flagged visibilities."""
+
+    nbytes: int
+    flagged: float
+
+
+def select(chosen: Input) -> measurement_set.Selection:
+    """The field, spectral window and column that the run file names."""
+    return measurement_set.select(
+        str(chosen.measurement_set), chosen.column, chosen.field, chosen.spectral_window)
+
+
+def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
+    """Look through the Measurement Set, and size the images.
+
+    Raises
+    ------
+    InputError: what the run file names is not there, or no image can be advised.
+    """
+    chosen, imaging = parameters.input, parameters.imaging
+    found = measurement_set.describe(select(chosen), imaging.uv_range.max_m)
+    if found.longest == 0:
+        raise InputError(f"imaging.uv_range: {chosen.measurement_set} has no baseline of at most "
+                         f"{imaging.uv_range.max_m} m; make max_m larger.")
+    diameter = chosen.station_diameter or found.diameter
+    if not diameter and imaging.npixel is None:
+        raise InputError(f"{chosen.measurement_set} does not know the diameter of its antennas, "
+                         f"and so no image size can be advised; give imaging.npixel or "
+                         f"input.station_diameter.")
+    longest = np.array([found.longest, 0.0, 0.0])
+    npixel, cell = image_size(imaging, longest, found.frequency, diameter or np.inf)
+    return found, Observed(
+        found.time, found.integration_time, found.frequency, found.channel_width,
+        found.phase_centre, npixel, cell, found.antenna_names, found.antenna1.size)
+
+
+def read_partition(contents: Contents, partition: Partition, path: str) -> Read:
+    """Task: read one partition from a Measurement Set that this host sees, and write it."""
+    return write_partition(
+        measurement_set.read(contents, partition.times, partition.channels), path)
+
+
+def write_partition(dataset: xr.Dataset, path: str) -> Read:
+    """Task: write a partition that came with the task."""
+    from arl.io.zarr import write_dataset
+
+    return Read(write_dataset(dataset, path), float(dataset["FLAG"].mean()))
+
+
+def ingest(
+    cluster: Cluster, contents: Contents, plan: Plan, paths: dict[str, str],
+    tell: Callable[[int], None],
+) -> dict[str, Read]:
+    """Make all partitions on the hosts that own them.
+
+    A host that sees the Measurement Set reads its own partitions; to the others each is read
+    here and sent once. `tell` is given the number of partitions that were sent.
+    """
+    near = hosts_that_see(cluster, contents.selection.path)
+    made = {p.name: cluster.submit(p.host, read_partition, contents, p, paths[p.name])
+            for p in plan.partitions if p.host in near}
+    done: dict[str, Read] = {}
+    for partition in plan.partitions:
+        if partition.host not in near:
+            done[partition.name] = _send(cluster, contents, partition, paths[partition.name])
+            tell(len(done))
+    return done | cluster.client.gather(made)
+
+
+def hosts_that_see(cluster: Cluster, path: str) -> set[str]:
+    """The hosts all of whose workers find the same Measurement Set at a path as this process."""
+    here = identity(path)
+    seen = cluster.client.run(identity, path)
+    blind = {w.host for w in cluster.workers() if seen.get(w.address) != here}
+    return set(cluster.hosts()) - blind
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Size and time of change of a Measurement Set's main table, None where there is none."""
+    try:
+        found = (Path(path) / "table.dat").stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _send(cluster: Cluster, contents: Contents, partition: Partition, path: str) -> Read:
+    """Read a partition here and have it written on the host that owns it."""
+    dataset = measurement_set.read(contents, partition.times, partition.channels)
+    there = [w.address for w in cluster.workers() if w.host == partition.host]
+    sent = cluster.client.scatter(dataset, workers=there, hash=False)
+    result: Read = cluster.submit(partition.host, write_partition, sent, path).result()
+    return result
+
+
+def empty_bands(plan: Plan, done: dict[str, Read]) -> set[int]:
+    """The bands that hold nothing but flags.
+
+    Raises
+    ------
+    InputError: all of them.
+    """
+    empty = {b for b in range(len(plan.bands))
+             if all(done[p.name].flagged == 1 for p in plan.of_band(b))}
+    if len(empty) == len(plan.bands):
+        raise InputError("All data of this field and spectral window are flagged, without weight, "
+                         "or not finite: choose others, or another input.column.")
+    return empty

@@ -1,0 +1,79 @@
+"""What every stage has to know of an observation, whether it was simulated or read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from arl.errors import InputError
+from arl.gridding import advise
+from ical.parameters import Imaging
+
+#: An image of this many pixels on a side takes 4 GB.
+MAX_NPIXEL = 32768
+
+
+@dataclass(frozen=True)
+class Observed:
+    """An observation and the grid of its images.
+
+    Attributes
+    ----------
+    time: UTC s since 1970, (time,). frequency: Hz, (chan,).
+    phase_centre: ICRS right ascension and declination, rad.
+    npixel, cell: of the images (pixels, rad).
+    """
+
+    time: np.ndarray
+    integration_time: float
+    frequency: np.ndarray
+    channel_width: float
+    phase_centre: tuple[float, float]
+    npixel: int
+    cell: float
+    antenna_names: tuple[str, ...]
+    n_baseline: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready form; `from_dict` is its inverse."""
+        values = {f.name: getattr(self, f.name) for f in fields(Observed)}
+        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Observed:
+        """Read back what `to_dict` wrote."""
+        arrays = {name: np.array(data[name], float) for name in ("time", "frequency")}
+        ra, dec = data["phase_centre"]
+        return Observed(**(data | arrays | {
+            "phase_centre": (ra, dec), "antenna_names": tuple(data["antenna_names"])}))
+
+
+def image_size(
+    imaging: Imaging, uvw: np.ndarray, frequency: np.ndarray, diameter: float
+) -> tuple[int, float]:
+    """npixel and cell (rad) as asked for, or else as the data advise.
+
+    Parameters
+    ----------
+    uvw: metres (..., 3), of the baselines that are imaged. diameter: of a station, m.
+
+    Raises
+    ------
+    InputError: the advice is an image that nobody can make.
+    """
+    advice = advise(uvw, frequency, diameter=diameter, guard_band=imaging.guard_band,
+                    rounding=imaging.size_rounding, cell=imaging.cell_rad)
+    npixel = imaging.npixel or advice.npixel
+    if npixel > MAX_NPIXEL:
+        raise InputError(
+            f"imaging.npixel: a field of {np.degrees(advice.field_of_view):.3g} degrees in pixels "
+            f"of {np.degrees(advice.cell) * 3600:.3g} arcsec needs {npixel} pixels on a side, and "
+            f"{MAX_NPIXEL} is the most; give npixel, a larger cell_rad, or a shorter "
+            f"uv_range.max_m.")
+    if npixel * advice.cell >= np.sqrt(2):
+        raise InputError(
+            f"imaging.npixel: {npixel} pixels of {advice.cell:.3g} rad reach beyond the horizon; "
+            f"give npixel, or make guard_band or cell_rad smaller.")
+    return npixel, advice.cell

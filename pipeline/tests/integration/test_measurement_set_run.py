@@ -1,0 +1,124 @@
+"""A Measurement Set through all stages: from the command line to the calibrated visibilities."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import direct_sum
+from written_ms import all_rows, write_ms
+
+from arl.conventions import lmn
+from arl.io.fits import read_image
+from arl.io.zarr import read_dataset
+from arl.telescope import baseline_uvw, baselines, load_layout, within
+from ical.cli import _run_cli
+from ical.cluster import connect
+from ical.context import ClusterOptions, RunContext
+from ical.parameters import load
+from ical.progress import JsonLines, Progress
+from ical.stages import ingest
+from ical.stages.run import run_model
+from ical.store import Store
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+CENTRE = (np.radians(30.0), np.radians(-60.0))
+FREQUENCY = np.array([95e6, 100e6, 105e6])
+HOUR_ANGLE = np.radians([-30.0, 0.0, 30.0])
+CELL, NPIXEL = 4.6e-3, 128
+PIXELS, FLUX = np.array([[80, 50], [40, 90]]), np.array([10.0, 4.0])
+RUN = f"""
+input: {{measurement_set: a.ms}}
+imaging:
+  npixel: {NPIXEL}
+  cell_rad: {CELL}
+  clean: {{scales: [0], major_cycles: 3}}
+selfcal: {{terms: T, cycles: 4, solution_interval: {{T: 60.0}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory):
+    """Two sources with phase errors, the middle channel flagged throughout; the phases."""
+    folder = tmp_path_factory.mktemp("ms")
+    core = within(load_layout("LOWBD2"), 120.0)
+    first, second = baselines(len(core.names))
+    uvw = baseline_uvw(core, CENTRE[1], HOUR_ANGLE)
+    lm = (PIXELS - NPIXEL // 2) * CELL
+    vis = direct_sum(uvw, FREQUENCY, lmn(*lm.T), np.outer(FLUX, np.ones(3)))
+    phase = np.random.default_rng(8).normal(scale=0.6, size=(3, len(core.names), 3))
+    turned = vis * np.exp(1j * (phase[:, first] - phase[:, second]))
+    rows = all_rows(uvw, 1.5e9 + 7200.0 * np.arange(3), (first, second),
+                    turned[..., None].repeat(2, axis=-1))
+    rows["FLAG"] = np.zeros(rows["DATA"].shape, bool)
+    rows["FLAG"][:, 1] = True
+    write_ms(folder / "a.ms", rows, FREQUENCY, correlations=("XX", "YY"),
+             n_antenna=len(core.names), phase_centre=CENTRE)
+    (folder / "run.yml").write_text(RUN)
+    return folder, vis
+
+
+def test_a_run_calibrates_it_and_leaves_all_products(observed, capsys):
+    folder, ideal = observed
+    run = folder / "one"
+    assert _run_cli(["run", str(folder / "run.yml"), "--results", str(folder), "--name", run.name
+                     ]) == 0
+    assert "1 of 3 bands hold nothing but flags" in capsys.readouterr().out
+    image, header = read_image(run / "selfcal" / "restored_combined.fits")
+    assert header["DATE-OBS"].startswith("2017-07-14T02:40:00")
+    found = [image[i - 3:i + 4, j - 3:j + 4].max() for i, j in PIXELS]
+    np.testing.assert_allclose(found, FLUX, rtol=0.05)
+    report = json.loads((run / "report.json").read_text())
+    assert report["outcome"]["status"] in ("CONVERGED", "MAX_CYCLES")
+    assert report["quality"]["selfcal"]["flux_ratio_median"] is None
+    assert report["quality"]["selfcal"]["gain_phase_rms_deg"] is None
+    assert "no truth to judge fluxes by" in report["verdict"]["line"]
+    assert (run / "report.html").is_file()
+    with read_dataset(run / "selfcal" / "gains_T.zarr") as table:
+        np.testing.assert_array_equal(table["frequency"].values, FREQUENCY[[0, 2]])
+        assert not table["FLAG"].values.any()
+    for channel, name in ((0, "band000_time0000"), (2, "band002_time0000")):
+        with read_dataset(run / "visibilities" / f"{name}.zarr") as dataset:
+            corrected = dataset["VISIBILITY_CORRECTED"].values[..., 0, 0]
+        error = corrected - ideal[..., channel]
+        # 0.75 before calibration; what is left is mostly a shift of the whole sky, which a blank
+        # start leaves free
+        assert np.linalg.norm(error) < 0.2 * np.linalg.norm(ideal[..., channel])
+
+
+def test_partitions_are_sent_to_hosts_that_do_not_see_it(observed, tmp_path, monkeypatch):
+    folder, _ = observed
+    parameters = load(folder / "run.yml")
+    stores = {}
+    for name in ("seen", "sent"):
+        if name == "sent":
+            monkeypatch.setattr(ingest, "hosts_that_see", lambda cluster, path: set())
+        stores[name] = Store.create(parameters, tmp_path, run_id=name)
+        with open(tmp_path / f"{name}.log", "w") as log:
+            run_model(RunContext(parameters, stores[name], Progress("model", JsonLines(log)),
+                                 ClusterOptions(None, 1, 1, None), False))
+    for partition in ("band000_time0000", "band002_time0000"):
+        one, other = (read_dataset(s.partition_path(partition)) for s in stores.values())
+        assert one.equals(other)
+    assert '"partitions sent"' in (tmp_path / "sent.log").read_text()
+
+
+def test_hosts_see_the_same_measurement_set_or_none(observed):
+    folder, _ = observed
+    with connect(None, workers=1, threads=1, memory_limit=None) as cluster:
+        assert ingest.hosts_that_see(cluster, str(folder / "a.ms")) == set(cluster.hosts())
+        assert ingest.identity(str(folder / "b.ms")) is None
+
+
+def test_data_that_are_all_flagged_end_in_one_sentence(observed, capsys):
+    folder, _ = observed
+    from casacore.tables import table
+
+    table(str(folder / "a.ms"), ack=False).copy(str(folder / "b.ms"), deep=True).close()
+    with table(str(folder / "b.ms"), readonly=False, ack=False) as main:
+        main.putcol("FLAG_ROW", np.ones(main.nrows(), bool))
+    (folder / "flagged.yml").write_text(RUN.replace("a.ms", "b.ms"))
+    assert _run_cli(["run", str(folder / "flagged.yml"), "--results", str(folder)]) == 2
+    assert "are flagged, without weight, or not finite" in capsys.readouterr().err

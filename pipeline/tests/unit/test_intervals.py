@@ -1,0 +1,90 @@
+"""Automatic solution intervals: the predicted signal-to-noise against that of real solutions."""
+
+import numpy as np
+import pytest
+
+from arl.calibration.intervals import (
+    TARGET_SNR,
+    automatic_length,
+    equal_blocks,
+    station_information,
+    unit_noise,
+)
+from arl.calibration.normal import reduce
+from arl.calibration.solver import solve
+from arl.simulation import corrupt, random_gains
+from arl.telescope import baselines
+
+N_ANTENNA, N_TIME, N_CHANNEL, SIGMA, FLUX = 20, 30, 20, 4.0, 3.0
+
+
+@pytest.fixture(scope="module")
+def observed():
+    """A source of 3 Jy behind wrong gains and noise; weights that say nothing of the noise."""
+    first, second = baselines(N_ANTENNA)
+    gains = random_gains(3, np.arange(1), np.arange(1), N_ANTENNA, 1.0, 0.0)
+    gains = np.repeat(np.repeat(gains, N_TIME, axis=0), N_CHANNEL, axis=2)
+    generator = np.random.default_rng(5)
+    shape = (N_TIME, first.size, N_CHANNEL)
+    noise = SIGMA * (generator.standard_normal(shape) + 1j * generator.standard_normal(shape))
+    vis = corrupt(np.full(shape, FLUX, complex), gains, first, second) + noise
+    return first, second, gains, vis.astype(np.complex64), np.full(shape, 2.0, np.float32)
+
+
+def test_the_noise_is_seen_in_the_differences_of_neighbours(observed):
+    *_, vis, weight = observed
+    # a sample of weight 2 has sigma, one of weight 1 would have sqrt(2) times that
+    assert unit_noise(vis, weight) == pytest.approx(SIGMA * np.sqrt(2), rel=0.02)
+    assert unit_noise(vis[:1, :, :1], weight[:1, :, :1]) is None
+    holed = weight.copy()
+    holed[::2] = 0
+    assert unit_noise(vis, holed) == pytest.approx(SIGMA * np.sqrt(2), rel=0.02)
+
+
+def test_the_predicted_signal_to_noise_is_that_of_solutions(observed):
+    """The scatter of gains solved sample by sample from the true model, no formula."""
+    first, second, gains, vis, weight = observed
+    predicted = np.sqrt(station_information(vis, weight, first, second, N_ANTENNA,
+                                            SIGMA * np.sqrt(2)))
+    model = np.full(vis.shape, FLUX, np.complex64)
+    a, b = reduce(vis, model, weight, first, second, N_ANTENNA, np.arange(N_TIME),
+                  np.arange(N_CHANNEL))
+    start = np.swapaxes(gains, 1, 2)
+    found = solve(a, b, mode="amplitude_phase", start=start, tolerance=1e-6,
+                  max_iterations=200).gain
+    turn = np.sum(start * np.conj(found), axis=-1, keepdims=True)
+    error = found * turn / np.abs(turn) - start
+    measured = 1 / np.sqrt(np.mean(np.abs(error) ** 2))
+    theory = FLUX * np.sqrt(N_ANTENNA - 1) / (SIGMA * np.sqrt(2))
+    assert np.median(predicted) == pytest.approx(theory, rel=0.05)
+    assert np.median(predicted) == pytest.approx(measured, rel=0.2)
+
+
+def test_flagged_and_empty_stations_have_no_signal(observed):
+    first, second, _, vis, weight = observed
+    weight = weight.copy()
+    weight[:, (first == 2) | (second == 2)] = 0
+    found = station_information(vis, weight, first, second, N_ANTENNA, SIGMA * np.sqrt(2))
+    assert found[2] == 0
+    assert np.delete(found, 2).min() > 0
+    noise_alone = vis - vis.mean(axis=(0, 2), keepdims=True)
+    none = station_information(noise_alone, weight, first, second, N_ANTENNA, SIGMA * np.sqrt(2))
+    # the mean power of n samples of noise scatters by 1 / sqrt(n), of 19 baselines together
+    assert none.max() < 4 * np.sqrt(19 / (N_TIME * N_CHANNEL))
+
+
+def test_intervals_are_as_short_as_the_target_allows():
+    assert automatic_length("T", np.inf) == 1
+    assert automatic_length("T", TARGET_SNR["T"]) == 1
+    assert automatic_length("T", TARGET_SNR["T"] / 2) == 4
+    assert automatic_length("G", np.inf) == 10
+    assert automatic_length("G", 5.0) == 36
+    assert automatic_length("T", 0.0) > 1e6
+
+
+def test_blocks_of_equal_length_are_never_shorter_than_asked():
+    for n_time, length in ((11, 1), (11, 3), (11, 10), (11, 12), (100, 7), (3, 10**9)):
+        number, size = np.unique(equal_blocks(n_time, length), return_counts=True)
+        assert number.tolist() == list(range(number.size))
+        assert size.min() >= min(length, n_time)
+        assert size.max() <= size.min() + 1

@@ -1,0 +1,76 @@
+"""The stores as others read them: xradio's schema of MSv4, and plain xarray."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from written_ms import smallest_ms
+
+from arl.calibration.gains import gain_table
+from arl.io.measurement_set import describe, read, select
+from arl.io.zarr import write_corrected, write_dataset
+from arl.visibility import Frame, make_visibility
+
+check = pytest.importorskip("xradio.schema.check")
+
+
+def simulated() -> xr.Dataset:
+    """Three antennas, two times, four channels, with a second column."""
+    first, second = np.triu_indices(3, 1)
+    vis = np.random.default_rng(1).normal(size=(2, 3, 4, 1, 2)).astype(np.float32) @ [1, 1j]
+    frame = Frame(np.array([1.5e9, 1.5e9 + 10]), 10.0, np.linspace(1e8, 1.03e8, 4), 1e6,
+                  np.ones((2, 3, 3)), first, second, ("a", "b", "c"), (0.5, -1.0), "simulated",
+                  np.ones(2, int), "TOPO", "LOWBD2")
+    vis = vis.astype(np.complex64)
+    return make_visibility(frame, vis, np.ones(vis.shape, np.float32), np.zeros(vis.shape, bool),
+                           others={"VISIBILITY_IDEAL": vis})
+
+
+@pytest.fixture(params=["simulated", "read"])
+def store(request, tmp_path):
+    """A partition on disk with its corrected column, and that column (time, baseline, chan)."""
+    if request.param == "simulated":
+        dataset = simulated()
+    else:
+        contents = describe(select(smallest_ms(tmp_path / "a.ms"), "DATA", None, None))
+        dataset = read(contents, (0, 1), (0, 1))
+    write_dataset(dataset, tmp_path / "p.zarr")
+    corrected = 2 * dataset["VISIBILITY"].values[..., 0]
+    write_corrected(tmp_path / "p.zarr", corrected)
+    return tmp_path / "p.zarr", corrected
+
+
+def test_a_partition_follows_the_schema(store):
+    from xradio.measurement_set.schema import VisibilityXds
+
+    with xr.open_zarr(store[0]) as dataset:
+        issues = check.check_dataset(dataset, VisibilityXds)
+    assert not list(issues), "\n".join(map(str, issues))
+
+
+def test_a_tree_of_partitions_and_gains_follows_the_schema(store):
+    table = gain_table("T", np.array([1.5e9]), ("a", "b"), np.array([1e8]), np.ones((1, 2, 1)))
+    with xr.open_zarr(store[0]) as dataset:
+        tree = xr.DataTree.from_dict({"/band000_time0000": dataset, "/gains_T": table})
+        with pytest.warns(check.ExtensionTypeWarning, match="extension:t.gains.ical"):
+            issues = check.check_datatree(tree)
+    assert not list(issues), "\n".join(map(str, issues))
+
+
+def test_the_corrected_column_is_found_by_its_data_group(store):
+    path, corrected = store
+    with xr.open_zarr(path) as dataset:
+        group = dataset.attrs["data_groups"]["corrected"]
+        assert group["correlated_data"] == "VISIBILITY_CORRECTED"
+        np.testing.assert_array_equal(dataset[group["correlated_data"]].values[..., 0], corrected)
+        for part in ("weight", "flag", "uvw"):
+            assert group[part] in dataset
+
+
+def test_xradio_selects_the_corrected_data(store):
+    pytest.importorskip("xradio.measurement_set")  # which gives every DataTree its xr_ms
+    path, corrected = store
+    chosen = xr.open_datatree(path, engine="zarr").xr_ms.sel(data_group_name="corrected")
+    assert "VISIBILITY" not in chosen
+    np.testing.assert_array_equal(chosen["VISIBILITY_CORRECTED"].values[..., 0], corrected)

@@ -1,0 +1,59 @@
+"""The named runs at full size against their bars; run by `make bench` alone (marker bench).
+
+Data sets: compat-2018 and reference (94 stations, 336,567 visibilities, 7 channels from 90 to 110
+MHz, images of 512 x 512 pixels, no noise) and reference-noise (the same with 1 mJy per beam and
+channel). Figures at 90 MHz unless a bar says otherwise. The seed is the time: none seen before.
+"""
+
+import time
+
+import numpy as np
+import pytest
+
+from arl.io.fits import read_image
+from arl.quality import image_statistics, off_source
+from benchmarks.__main__ import measure
+from benchmarks.bars import BARS
+from ical.parameters import Parameters
+from ical.stages.model import set_up
+from ical.store import read_json
+
+pytestmark = [pytest.mark.bench, pytest.mark.validation]
+
+
+@pytest.mark.parametrize("name", [*BARS])
+def test_a_run_meets_its_bars(name, tmp_path):
+    found = measure(name, tmp_path, int(time.time()), 2)
+    missed = [b for b in found["bars"] if not b["met"] and not b["aim"]]
+    assert not missed, found["stages"]
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("noisy")
+    measure("reference-noise", folder, int(time.time()), 2)
+    run = folder / "reference-noise"
+    parameters = Parameters.model_validate(read_json(run / "parameters.json"))
+    return run, set_up(parameters)
+
+
+def test_with_noise_the_loop_ends_at_the_noise_with_gains_and_fluxes_right(noisy):
+    run, _ = noisy
+    report = read_json(run / "report.json")
+    assert report["outcome"]["status"] == "CONVERGED"
+    quality = report["quality"]
+    assert quality["selfcal"]["residual_rms_jy"] == pytest.approx(
+        quality["image"]["residual_rms_jy"], rel=0.05)
+    assert quality["selfcal"]["flux_ratio_median"] == pytest.approx(1.0, abs=0.01)
+    assert quality["selfcal"]["flux_ratio_scatter"] <= 0.03
+    assert quality["selfcal"]["position_offset_beam"] < 0.05
+
+
+def test_with_noise_the_residual_off_source_is_gaussian(noisy):
+    run, setup = noisy
+    residual, header = read_image(run / "selfcal" / "residual_combined.fits")
+    radius = 1.5 * np.radians(header["BMAJ"])
+    where = off_source(setup.npixel, setup.cell, setup.lmn[:, 0], setup.lmn[:, 1], radius)
+    found = image_statistics(residual, where)
+    assert abs(found.skew) < 0.1
+    assert abs(found.kurtosis) < 0.3
