@@ -56,7 +56,7 @@ class SharedCluster:
     """
 
     def __init__(self, options: ClusterOptions) -> None:
-        self._options, self._stack = options, ExitStack()
+        self.options, self._stack = options, ExitStack()
         self._cluster: Cluster | None = None
 
     def __enter__(self) -> SharedCluster:
@@ -69,7 +69,7 @@ class SharedCluster:
     def connect(self) -> Iterator[Cluster]:
         """The shared cluster, which outlives the stage that asks."""
         if self._cluster is None:
-            self._cluster = self._stack.enter_context(self._options.connect())
+            self._cluster = self._stack.enter_context(self.options.connect())
         yield self._cluster
 
 

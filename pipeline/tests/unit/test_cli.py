@@ -196,7 +196,7 @@ def test_cluster_options_come_from_options_environment_and_file(stages, monkeypa
     run("model", "tiny", "--name", "b", "--workers", "5", "--threads", "3")
     monkeypatch.setenv(cli.SCHEDULER_VARIABLE, "tcp://here:1")
     run("model", "tiny", "--name", "c", "--data", "elsewhere")
-    found = [c.cluster for c in stages.given]
+    found = [c.cluster.options for c in stages.given]
     assert [(c.scheduler, c.workers, c.threads) for c in found] == [
         (None, 2, 1), (None, 5, 3), ("tcp://here:1", 2, 1)]
     assert stages.given[2].store.partition_path("p") == "elsewhere/c/p.zarr"
