@@ -13,6 +13,8 @@ from arl.io.zarr import write_corrected, write_dataset
 from arl.visibility import Frame, make_visibility
 
 check = pytest.importorskip("xradio.schema.check")
+# the check knows the types of a Measurement Set once they are imported
+schema = pytest.importorskip("xradio.measurement_set.schema")
 
 
 def simulated() -> xr.Dataset:
@@ -42,10 +44,8 @@ def store(request, tmp_path):
 
 
 def test_a_partition_follows_the_schema(store):
-    from xradio.measurement_set.schema import VisibilityXds
-
     with xr.open_zarr(store[0]) as dataset:
-        issues = check.check_dataset(dataset, VisibilityXds)
+        issues = check.check_dataset(dataset, schema.VisibilityXds)
     assert not list(issues), "\n".join(map(str, issues))
 
 
