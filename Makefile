@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint unit integration molecule soak docs lock clean
+.PHONY: help setup run test check lint unit integration validation molecule soak bench docs lock clean
 # ansible and molecule find each other, and the project's configuration, wherever make is called from
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -69,6 +69,13 @@ soak: setup ## a test host up and down ten times without a pause: make soak [SOA
 test: lint ## everything: lint, all tests, and molecule on test hosts (under 40 minutes)
 	$(PYTEST) -q tests
 	$(MAKE) --no-print-directory molecule
+
+bench: setup ## compat-2018 and reference against their bars, stages against their kernels: make bench [ARGS="compat-2018 --seed 4"]
+	$(PYTEST) -q -m bench tests/validation
+	cd pipeline && $(BIN)/python -m benchmarks --results $(CURDIR)/results $(ARGS)
+
+validation: setup ## quality against truth: the table of the design at a small size
+	$(PYTEST) -q tests/validation
 
 docs: setup ## write the README of each role from its argument_specs
 	$(PLAYBOOK) playbooks/role_readmes.yml
