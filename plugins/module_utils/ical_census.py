@@ -198,10 +198,10 @@ def namespace_things(known: set[str], active: bool) -> list[Thing]:
             for path, inside in namespaces().items() if inside]
 
 
-def docker_things(seen: EngineView) -> list[Thing]:
-    """What the installation of an engine brings to a host."""
-    things = [Thing("package", name, "docker") for name in packages()]
-    things += [Thing("chain", name, "docker") for name in chains()]
+def docker_things(installed: list[str]) -> list[Thing]:
+    """What the installation of an engine brings to a host; `installed` are the packages that came."""
+    things = [Thing("package", name, "docker" if name in installed else "other") for name in packages()]
+    things += [Thing("chain", name, "docker" if "DOCKER" in name else "other") for name in chains()]
     things += [Thing("setting", f"{name}={value}", "docker") for name, value in settings().items()]
     things += [Thing("path", path, "docker") for path in DOCKER_PATHS if os.path.lexists(path)]
     if re.search(r"^docker:", text("/etc/group"), re.MULTILINE):
@@ -209,10 +209,13 @@ def docker_things(seen: EngineView) -> list[Thing]:
     return things
 
 
-def take(engine: Engine, state_dir: str, root: str, ports: list[str]) -> list[Thing]:
+def take(
+    engine: Engine, state_dir: str, root: str, ports: list[str], installed: list[str]
+) -> list[Thing]:
     """The census of this host.
 
-    `root` is the folder of the engine's data, `ports` those that our containers publish.
+    `root` is the folder of the engine's data, `ports` those that our containers publish, `installed` the
+    packages that a deployment installed.
     """
     seen = view(engine)
     known = foreign(seen) - {""}
@@ -220,7 +223,7 @@ def take(engine: Engine, state_dir: str, root: str, ports: list[str]) -> list[Th
     things = [
         *engine_things(seen), *link_things(known, seen.active),
         *listener_things([SCHEDULER_PORT, *ports], swarm_stays), *process_things(known),
-        *mount_things(root, known), *namespace_things(known, seen.active), *docker_things(seen)]
+        *mount_things(root, known), *namespace_things(known, seen.active), *docker_things(installed)]
     if os.path.lexists(state_dir):
         things.append(Thing("path", state_dir, "state"))
     return sorted({thing.key: thing for thing in things}.values(), key=lambda thing: thing.key)

@@ -31,6 +31,11 @@ options:
     type: list
     elements: int
     default: []
+  packages:
+    description: Packages that a deployment installed; others are not its.
+    type: list
+    elements: str
+    default: []
   keep:
     description: Write the census, if none is kept.
     type: bool
@@ -105,6 +110,7 @@ def main() -> None:
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "docker_root": {"type": "path", "default": "/var/lib/docker"},
             "ports": {"type": "list", "elements": "int", "default": []},
+            "packages": {"type": "list", "elements": "str", "default": []},
             "keep": {"type": "bool", "default": False},
             "compare": {"type": "bool", "default": False},
             "before": {"type": "list", "elements": "dict", "default": []},
@@ -115,7 +121,7 @@ def main() -> None:
     )
     wanted = module.params
     things = take(Engine(wanted["docker_socket"]), wanted["state_dir"], wanted["docker_root"],
-                  [f"tcp {port}" for port in wanted["ports"]])
+                  [f"tcp {port}" for port in wanted["ports"]], wanted["packages"])
     if wanted["keep"]:
         changed, rows = keep(things, Path(wanted["state_dir"]) / "census.json", module.check_mode)
         module.exit_json(changed=changed, census=rows)

@@ -46,6 +46,14 @@ def test_what_others_made_meanwhile_is_told_apart():
     assert found["others"] == [theirs.told()]
 
 
+def test_packages_are_ours_only_if_a_deployment_installed_them(monkeypatch):
+    monkeypatch.setattr(census, "packages", lambda: ["chromium", "docker.io"])
+    monkeypatch.setattr(census, "chains", lambda: {"ipv4 nat DOCKER": "", "ipv4 filter KUBE": ""})
+    owners = {thing.key: thing.owner for thing in census.docker_things(["docker.io"])}
+    assert owners["package docker.io"] == owners["chain ipv4 nat DOCKER"] == "docker"
+    assert owners["package chromium"] == owners["chain ipv4 filter KUBE"] == "other"
+
+
 def test_somebody_elses_swarm_stays():
     swarm = Thing("swarm", "theirs", "ours", "active")
     assert census.judge(BEFORE, [*BEFORE, swarm], False, True)["left"] == []
