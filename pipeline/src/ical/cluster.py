@@ -99,6 +99,8 @@ def connect(
     ------
     InputError: nobody answers at the address, or no worker comes within a minute.
     """
+    # images travel with their task, so that it can be run again when its worker is lost
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "2 GB"})
     if scheduler:
         with _connect_remote(scheduler) as client:
             yield Cluster(client)

@@ -14,8 +14,13 @@ import numpy as np
 from arl import deconvolution, gridding, simulation, sky, weighting
 from arl.calibration import apply, chain, conditioning, intervals, normal
 from arl.calibration.solver import Solution
+from arl.conventions import lm_axis, lmn
 from ical.cluster import library_threads
 from ical.data import PartitionData, load
+
+#: A visibility of this many components is summed as fast as one is degridded (0.8 us), without the
+#: transforms; a model of early cycles has no more.
+MOST_DIRECT = 300
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,13 @@ def _invert(data: PartitionData, vis: np.ndarray, weight: np.ndarray, grid: Grid
 
 
 def _predict(data: PartitionData, model: np.ndarray, grid: Grid) -> np.ndarray:
-    if not model.any():
-        return np.zeros(data.vis.shape, np.complex64)
+    """Visibilities of a model image; pixel by pixel while there are few of them."""
+    pixels = np.argwhere(model)
+    if len(pixels) <= MOST_DIRECT:
+        axis = lm_axis(len(model), grid.cell)
+        flux = np.repeat(model[tuple(pixels.T)][:, None], data.frequency.size, axis=1)
+        return simulation.predict_components(
+            data.uvw, data.frequency, lmn(*axis[pixels.T]), flux).astype(np.complex64)
     return gridding.predict(
         data.uvw, data.frequency, model, cell=grid.cell, epsilon=grid.epsilon,
         threads=library_threads(),
