@@ -26,7 +26,7 @@ setup: $(VENV)/.installed ## make .venv: ical, ansible-playbook, molecule, from 
 
 $(VENV)/bin/python:
 	@if [ -z "$(PYTHON)" ]; then \
-	  echo "make setup needs Python 3.11 or later: apt-get install python3, or name one with PYTHON=/path/to/python3.11"; exit 1; fi
+	  echo "make setup needs Python 3.11 or later: install it (on Ubuntu 22.04: apt-get install python3.11-venv), or name one with PYTHON=/path/to/python3.11"; exit 1; fi
 	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 	  echo "python3-venv is missing: installing it"; \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
@@ -49,7 +49,7 @@ run: setup ## deploy on this machine and make self-calibrated images: make run [
 lint: setup ## ruff, mypy and ansible-lint
 	$(BIN)/ruff check pipeline plugins molecule
 	cd pipeline && $(BIN)/mypy src
-	$(BIN)/ansible-lint --quiet
+	$(BIN)/ansible-lint -q --nocolor
 
 unit: setup ## unit tests: every kernel against independent truth, the deployment as text
 	$(PYTEST) -q tests/unit tests/deployment

@@ -97,13 +97,17 @@ class Imager:
         """The residual images of every partition's pass."""
         return {n: self.cluster.submit_anywhere(tasks.image_of, f) for n, f in passes.items()}
 
-    def sample_snr(self, unit_noise: float | None) -> float:
+    def sample_snr(
+        self, unit_noise: float | None, shortest: float | None, longest: float | None
+    ) -> float:
         """The median station's predicted signal-to-noise from one time and channel.
 
-        `unit_noise` is as in `arl.calibration.intervals`; None: taken from the data.
+        `unit_noise` is as in `arl.calibration.intervals`; None: taken from the data. Baselines
+        from `shortest` to `longest` (m) count.
         """
         squares = self.cluster.client.gather([
-            self._submit(p, tasks.station_information, unit_noise) for p in self.plan.partitions])
+            self._submit(p, tasks.station_information, unit_noise, shortest, longest)
+            for p in self.plan.partitions])
         found = np.concatenate(squares)
         return float(np.sqrt(np.median(found[found > 0]))) if (found > 0).any() else 0.0
 

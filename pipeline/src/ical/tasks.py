@@ -218,17 +218,21 @@ def calibrate(
     return PassResult(solved, None, _invert(data, vis - predicted, weight, grid))
 
 
-def station_information(source: Source, unit_noise: float | None) -> np.ndarray:
+def station_information(
+    source: Source, unit_noise: float | None, shortest: float | None, longest: float | None
+) -> np.ndarray:
     """The squared signal-to-noise of every station's gain from one sample of a partition, (ant,).
 
-    Infinite where the noise is neither given nor to be seen in the data.
+    Of the baselines (m) that gains are solved from. Infinite where the noise is neither given nor
+    to be seen in the data.
     """
     data = load(source.path, source.column)
+    weight = _selected(data, data.weight, shortest, longest)
     noise = unit_noise or intervals.unit_noise(data.vis, data.weight)
     if not noise:
         return np.full(len(data.antenna_names), np.inf)
     return intervals.station_information(
-        data.vis, data.weight, data.antenna1, data.antenna2, len(data.antenna_names), noise)
+        data.vis, weight, data.antenna1, data.antenna2, len(data.antenna_names), noise)
 
 
 def solve_terms(

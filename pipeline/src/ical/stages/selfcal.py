@@ -93,7 +93,8 @@ class SelfCalibration:
         automatic = [t for t in self._parameters.selfcal.terms if getattr(asked, t) is None]
         if self._unit_noise == 0 or not set(automatic) & {"T", "G"}:
             return np.inf
-        return self._imager.sample_snr(self._unit_noise)
+        uv_range = self._parameters.selfcal.uv_range
+        return self._imager.sample_snr(self._unit_noise, uv_range.min_m, uv_range.max_m)
 
     def _term(self, name: str, time: np.ndarray, n_channel: int, snr: float) -> chain.TermBlocks:
         """A term's solution intervals: as asked, or else by signal-to-noise; B has just one."""
