@@ -1,11 +1,10 @@
-"""A small observation that every test can afford, and the direct Fourier sum."""
+"""A small observation that every test can afford."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from arl.conventions import C
 from arl.telescope import baseline_uvw, baselines, load_layout, within
 
 DEC = np.radians(-60.0)
@@ -24,10 +23,3 @@ def uvw(layout):
 @pytest.fixture(scope="session")
 def pairs(layout):
     return baselines(len(layout.names))
-
-
-def direct_sum(uvw, frequency, lmn, flux):
-    """The measurement equation, written out in float64."""
-    path = uvw @ (lmn - np.array([0.0, 0.0, 1.0])).T
-    phase = 2j * np.pi * path[..., None, :] * frequency[:, None] / C
-    return np.einsum("...ck,kc->...c", np.exp(phase), flux)

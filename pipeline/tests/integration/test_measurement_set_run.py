@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import direct_sum
+from direct import direct_sum
 from written_ms import all_rows, write_ms
 
 from arl.conventions import lmn

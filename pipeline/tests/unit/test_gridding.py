@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import direct_sum
+from direct import direct_sum
 
 from arl import gridding
 from arl.conventions import lm_axis, lmn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import direct_sum
+from direct import direct_sum
 from written_ms import all_rows, taken, write_ms
 
 from arl.conventions import radec_to_lmn

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import direct_sum
+from direct import direct_sum
 
 from arl.conventions import lmn
 from arl.simulation import (

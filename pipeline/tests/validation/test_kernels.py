@@ -7,7 +7,7 @@ hour angles -45, 0 and 45 degrees, channels at 90 and 100 MHz; images of 128 x 1
 
 import numpy as np
 import pytest
-from conftest import direct_sum
+from direct import direct_sum
 
 from arl import gridding, simulation
 from arl.calibration.normal import reduce
