@@ -232,19 +232,18 @@ def take(
 def judge(before: list[Thing] | None, after: list[Thing], purge: bool, swarm_stays: bool) -> dict:
     """What differs: `left` must not be there, `kept` may, `others` is not ours; `gone` was there.
 
-    Without a census of before nothing of Docker's can be told apart: it counts as kept.
+    Without a census of before nothing of Docker's can be told apart, and none of it is listed.
     """
     there = {thing.key for thing in before or []}
     new = [thing for thing in after if thing.key not in there]
     if swarm_stays:
         new = [thing for thing in new if thing.kind != "swarm"]
-    wrong = {"ours", "image", "docker"} if purge and before is not None else {"ours"}
-    if purge:
-        wrong.add("image")
+    came = {"image", "docker", "state"} if before is not None else {"image", "state"}
+    wrong = {"ours"} | ((came - {"state"}) if purge else set())
     still = {thing.key for thing in after}
     return {
         "left": [thing.told() for thing in new if thing.owner in wrong],
-        "kept": [thing.told() for thing in new if thing.owner in {"image", "docker", "state"} - wrong],
+        "kept": [thing.told() for thing in new if thing.owner in came - wrong],
         "others": [thing.told() for thing in new if thing.owner == "other"],
         "gone": [thing.told() for thing in before or []
                  if thing.key not in still and thing.owner == "docker" and thing.kind != "process"],

@@ -39,6 +39,12 @@ def test_docker_and_image_are_kept_unless_the_host_is_purged():
     assert purged["gone"] == ["setting net.ipv4.ip_forward=0"]
 
 
+def test_without_a_census_nothing_of_dockers_is_told_apart():
+    found = census.judge(None, [*BEFORE, *DOCKER, *IMAGE], False, False)
+    assert found == {"left": [], "kept": [IMAGE[0].told()], "others": [BEFORE[0].told()],
+                     "gone": []}
+
+
 def test_what_others_made_meanwhile_is_told_apart():
     theirs = Thing("container", "web", "other", "running")
     found = census.judge(BEFORE, [*BEFORE, theirs], True, False)
