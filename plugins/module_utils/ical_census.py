@@ -219,10 +219,9 @@ def take(
     """
     seen = view(engine)
     known = foreign(seen) - {""}
-    swarm_stays = seen.active
     things = [
         *engine_things(seen), *link_things(known, seen.active),
-        *listener_things([SCHEDULER_PORT, *ports], swarm_stays), *process_things(known),
+        *listener_things([SCHEDULER_PORT, *ports], seen.active), *process_things(known),
         *mount_things(root, known), *namespace_things(known, seen.active), *docker_things(installed)]
     if os.path.lexists(state_dir):
         things.append(Thing("path", state_dir, "state"))
