@@ -57,7 +57,8 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
     npixel, cell = image_size(imaging, longest, found.frequency, diameter or np.inf)
     return found, Observed(
         found.time, found.integration_time, found.frequency, found.channel_width,
-        found.phase_centre, npixel, cell, found.antenna_names, found.antenna1.size)
+        found.phase_centre, npixel, cell, found.antenna_names, found.antenna1.size,
+        found.frequency_frame)
 
 
 def read_partition(contents: Contents, partition: Partition, path: str) -> Read:

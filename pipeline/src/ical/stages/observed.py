@@ -24,6 +24,7 @@ class Observed:
     time: UTC s since 1970, (time,). frequency: Hz, (chan,).
     phase_centre: ICRS right ascension and declination, rad.
     npixel, cell: of the images (pixels, rad).
+    frequency_frame: as in `arl.visibility.Frame`.
     """
 
     time: np.ndarray
@@ -35,6 +36,7 @@ class Observed:
     cell: float
     antenna_names: tuple[str, ...]
     n_baseline: int
+    frequency_frame: str
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form; `from_dict` is its inverse."""
