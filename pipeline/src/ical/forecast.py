@@ -53,8 +53,10 @@ DRIVER_PIXEL_BYTES = 4 * 8
 DISK_VISIBILITY = 8 + 4 + 1
 #: A further column: without gain errors (simulated data only), or corrected.
 DISK_COLUMN = 8
-#: FITS images of a stage and band: dirty, psf, model, residual, restored.
-IMAGES_PER_BAND = 5
+#: FITS images of a stage and band: dirty, psf, model, residual, restored, corrected for the beam.
+IMAGES_PER_BAND = 6
+#: Those of a stage as a whole: weight of the corrected image, spectral index and its error.
+IMAGES_PER_STAGE = 3
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ def disk_bytes(sizes: Sizes) -> int:
     visibilities = sizes.visibilities * (DISK_VISIBILITY + columns * DISK_COLUMN)
     uvw = sizes.times * sizes.baselines * sizes.bands * UVW_BYTES
     stages = 2 if sizes.selfcal else 1
-    images = stages * (sizes.bands + 1) * IMAGES_PER_BAND * sizes.npixel**2 * 4
+    images = (stages * ((sizes.bands + 1) * IMAGES_PER_BAND + IMAGES_PER_STAGE)
+              * sizes.npixel**2 * 4)
     return visibilities + uvw + images + _gain_bytes(sizes)
 
 

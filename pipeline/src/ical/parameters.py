@@ -210,6 +210,10 @@ class Imaging(Section):
         None, min_length=1,
         description="path of a FITS image: components are put only where it is not 0; null: "
         "anywhere")
+    primary_beam: str | None = Field(
+        None, min_length=1,
+        description="beam for which restored images are corrected: airy, none, or the path of a "
+        "beam file; null: that of the simulation, none for a Measurement Set")
     epsilon: float = Field(
         1e-4, ge=1e-5, le=1e-2, description="relative accuracy of gridding and degridding")
     uv_range: UvRange = Field(UvRange(), description="baselines that are imaged: {min_m, max_m}, m")
@@ -307,6 +311,14 @@ class Parameters(Section):
     def simulated(self) -> bool:
         """Whether the data are simulated, not read from a Measurement Set."""
         return self.observation is not None
+
+    @property
+    def image_beam(self) -> tuple[str, float]:
+        """Kind of the primary beam that images are corrected for, and diameter of a station, m."""
+        own = self.sky.primary_beam if self.simulated else "none"
+        diameter = (self.observation.station_diameter if self.observation
+                    else self.input.station_diameter)
+        return self.imaging.primary_beam or own, diameter or 0.0
 
     @property
     def selfcal_clean(self) -> MinorLoop:

@@ -14,9 +14,10 @@ from ical.report.products import Gains, SkyImage, find_image, read_image
 from ical.report.schema import Quality, Report
 from ical.report.verdict import jansky
 
-IMAGE_KINDS = ("restored", "residual", "dirty")
+IMAGE_KINDS = ("restored", "residual", "pbcorrected", "spectralindex", "dirty")
 TITLES = {"model": "Visibilities", "image": "Continuum imaging", "selfcal": "Self-calibration",
-          "restored": "Restored", "residual": "Residual", "dirty": "Dirty"}
+          "restored": "Restored", "residual": "Residual", "dirty": "Dirty",
+          "pbcorrected": "Corrected for the primary beam", "spectralindex": "Spectral index"}
 MISSING = "\N{EN DASH}"
 
 
