@@ -144,3 +144,11 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
             "input": Input(measurement_set=str(tmp_path / "a.ms"), station_diameter=40.0)})
         with pytest.raises(InputError, match=words):
             sizes_of(parameters)
+
+
+def test_smearing_makes_the_simulation_longer():
+    def seconds(sizes):
+        return forecast(sizes, Resources()).stages["model"].seconds
+
+    many = {"components": 10_000_000}
+    assert seconds(grown(**many, smeared=True)) > 5 * seconds(grown(**many))
