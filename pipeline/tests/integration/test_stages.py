@@ -89,6 +89,9 @@ def test_three_stages_leave_images_gains_and_calibrated_visibilities(tmp_path):
     np.testing.assert_allclose(calibrated.max(), restored.max(), rtol=0.03)
     record = context.store.read_stage("selfcal")
     assert record["outcome"]["status"] in ("CONVERGED", "MAX_CYCLES")
+    assert record["quality"]["completeness"] == 1.0
+    assert record["quality"]["reliability"] > 0.9
+    assert record["quality"]["found_sources"] > 5
     assert record["quality"]["residual_rms_jy"] < 0.02 * restored.max()
     with xr.open_zarr(folder / "selfcal" / "gains_T.zarr") as table:
         assert table["GAIN"].dims == ("time", "antenna_name", "frequency", "receptor")
