@@ -6,6 +6,9 @@ import numpy as np
 import xarray as xr
 
 
+RECEPTORS = {1: ("I",), 2: ("XX", "YY"), 4: ("XX", "XY", "YX", "YY")}
+
+
 def gain_table(
     term: str,
     time: np.ndarray,
@@ -18,14 +21,19 @@ def gain_table(
     Parameters
     ----------
     time, frequency: centres of the solution intervals (UTC s; Hz).
-    gain: complex (time, antenna, frequency), NaN where flagged.
+    gain: complex (time, antenna, frequency), or Jones matrices (time, antenna, frequency, 2, 2);
+        NaN where flagged. Their elements are the receptors XX, XY, YX, YY; XX and YY where the
+        others are zero throughout.
     """
     dims = ("time", "antenna_name", "frequency", "receptor")
-    flag = ~np.isfinite(gain)
+    flat = gain.reshape(*gain.shape[:3], -1)
+    if flat.shape[-1] == 4 and not np.nan_to_num(flat[..., 1:3]).any():
+        flat = flat[..., [0, 3]]
+    flag = ~np.isfinite(flat)
     return xr.Dataset(
-        {"GAIN": (dims, np.where(flag, 1.0, gain)[..., None]), "FLAG": (dims, flag[..., None])},
+        {"GAIN": (dims, np.where(flag, 1.0, flat)), "FLAG": (dims, flag)},
         coords={"time": time, "antenna_name": list(antenna_names), "frequency": frequency,
-                "receptor": ["I"]},
+                "receptor": list(RECEPTORS[flat.shape[-1]])},
         attrs={"type": f"extension:{term.lower()}.gains.ical", "schema_version": "1", "term": term,
                "convention": "V_observed = g_p V_true conj(g_q)"},
     )
