@@ -1,8 +1,8 @@
 """Gain tables as h5parm files, the form that DP3 and losoto read and write (HDF5).
 
-A file holds solution sets (`sol000`), a set holds tables of real numbers, such as `amplitude000` and
-`phase000`, each with its axes, a weight of 0 for a flagged solution, and the tables `antenna` and
-`source` beside them (de Gasperin et al. 2019, A&A 622, A5, section 3). Times are MJD seconds.
+A file holds solution sets (`sol000`), a set holds tables of real numbers, such as `amplitude000`
+and `phase000`, each with its axes, a weight of 0 for a flagged solution, and the tables `antenna`
+and `source` beside them (de Gasperin et al. 2019, A&A 622, A5, section 3). Times are MJD seconds.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from arl.calibration.gains import gain_table
+from arl.calibration.gains import LINEAR, gain_table
 from arl.errors import InputError
 
 #: MJD seconds of 1970.
 UNIX_EPOCH = 40587 * 86400.0
 VERSION = "1.0"
-QUANTITIES = {"amplitude": np.abs, "phase": np.angle}
+QUANTITIES = ("amplitude", "phase")
 #: The order in which a solution table is looked at.
 ORDER = ("time", "ant", "freq", "pol")
-POLARIZATIONS = {(): 1, ("I",): 1, ("XX", "YY"): 2, ("XX", "XY", "YX", "YY"): 4}
+POLARIZATIONS = ((), ("I",), ("XX", "YY"), ("XX", "XY", "YX", "YY"), ("RR", "LL"),
+                 ("RR", "RL", "LR", "LL"))
 
 
 def write_h5parm(
@@ -48,8 +49,9 @@ def write_h5parm(
             [(n.encode(), tuple(x)) for n, x in zip(names, positions, strict=True)], kind)
         source = np.dtype([("name", "S128"), ("dir", np.float32, 2)])
         group["source"] = np.array([(b"[POINTING]", phase_centre)], source)
-        for name, part in QUANTITIES.items():
-            _write_table(group, name, table, part(table["GAIN"].values))
+        gain = table["GAIN"].values
+        _write_table(group, "amplitude", table, np.abs(gain))
+        _write_table(group, "phase", table, np.angle(gain))
     temporary.rename(path)
 
 
@@ -108,7 +110,7 @@ def read_h5parm(path: str | Path, term: str = "G", solution_set: str = "sol000")
     if "phase" in found:
         gain = gain * np.exp(1j * found["phase"][1])
     return gain_table(term, axes["time"] - UNIX_EPOCH, tuple(axes["ant"]), axes["freq"],
-                      _as_jones(gain))
+                      _as_jones(gain), tuple(axes["pol"]) or LINEAR)
 
 
 def _as_jones(gain: np.ndarray) -> np.ndarray:
@@ -144,7 +146,7 @@ def _read_table(
     pol = tuple(axes["pol"]) if axes["pol"].dtype.kind != "f" else ()
     if pol not in POLARIZATIONS or "ant" not in table:
         raise InputError(f"{path}: {named[0]} has no antennas, or the polarisations "
-                         f"{', '.join(pol)}; I, XX and YY, or XX, XY, YX and YY are read.")
+                         f"{', '.join(pol)}; I, the parallel hands, or all four are read.")
     return axes, np.transpose(values, [names.index(n) for n in ORDER])
 
 
