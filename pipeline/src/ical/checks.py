@@ -135,11 +135,12 @@ def _imaging(p: Parameters) -> Problems:
 
 
 def _minor_loop(key: str, loop: MinorLoop, npixel: int | None) -> Problems:
-    for scale in loop.scales:
+    scales = loop.scales or ()
+    for scale in scales:
         if npixel and scale > npixel / 4:
             yield Problem(f"{key}.scales", f"{scale} pixels are too many for an image of "
                           f"{npixel}; stay below {npixel // 4}.", ("imaging.npixel",))
-    if len(set(loop.scales)) < len(loop.scales):
+    if len(set(scales)) < len(scales):
         yield Problem(f"{key}.scales", "a scale stands twice; remove one.")
     if loop.auto_mask is not None and loop.auto_mask < loop.auto_threshold:
         yield Problem(f"{key}.auto_mask", f"{loop.auto_mask:g} is below auto_threshold "
@@ -283,6 +284,8 @@ def _files(p: Parameters) -> Problems:
         else:
             yield Problem("selfcal.start_model", f"there is no file {p.selfcal.start_model}; give "
                           "the path of a CSV of components, or null for a blank sky.")
+    if p.imaging.mask is not None:
+        yield from _mask(p.imaging.mask)
     if p.simulated:
         yield from _named("sky.catalogue", p.sky.catalogue, tuple(CATALOGUES), _catalogue)
         yield from _named("sky.primary_beam", p.sky.primary_beam, ("airy", "none"), _beam)
@@ -309,6 +312,20 @@ def _catalogue(key: str, path: str) -> Problems:
         load_catalogue(path)
     except InputError as error:
         yield Problem(key, str(error))
+
+
+def _mask(path: str) -> Problems:
+    """It is an image of the sky; whether it covers the field is seen when that is known."""
+    from arl.io.fits import read_sky_plane
+
+    if not Path(path).is_file():
+        yield Problem("imaging.mask", f"there is no file {path}; give the path of a FITS image, or "
+                      "null to clean anywhere.")
+        return
+    try:
+        read_sky_plane(path)
+    except InputError as error:
+        yield Problem("imaging.mask", str(error))
 
 
 def _beam(key: str, path: str) -> Problems:

@@ -273,7 +273,13 @@ def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:
         shape.times, shape.stations, shape.baselines, shape.channels, len(plan.bands),
         len(plan.partitions), largest * shape.baselines, shape.npixel,
         w_planes(shape.longest_w, shape.npixel * shape.cell / math.sqrt(2)), shape.components,
-        len(clean.scales), clean.major_cycles, loop.cycles, loop.enabled, len(loop.terms))
+        _scales(clean.scales, shape.npixel), clean.major_cycles, loop.cycles, loop.enabled,
+        len(loop.terms))
+
+
+def _scales(scales: tuple[int, ...] | None, npixel: int) -> int:
+    """How many scales there are; automatic ones double from four beams of three pixels on."""
+    return len(scales) if scales else 1 + max(0, math.floor(math.log2(npixel / 12)))
 
 
 def rows(predicted: Forecast, resources: Resources) -> list[tuple[str, str]]:

@@ -38,13 +38,15 @@ class Imager:
     sources: partition name to its store and column.
     grid: how visibilities become images.
     joint_density: one density grid for all bands (True) or one per band.
+    mask: bool (l, m), the only pixels where components may be put; None: everywhere.
     """
 
     def __init__(
         self, cluster: Cluster, plan: Plan, sources: dict[str, tasks.Source], grid: tasks.Grid,
-        joint_density: bool,
+        joint_density: bool, mask: np.ndarray | None = None,
     ) -> None:
         self.cluster, self.plan, self.sources, self.grid = cluster, plan, sources, grid
+        self._mask = mask
         self._density = self._make_density(joint_density)
 
     def _make_density(self, joint: bool) -> list[Future | None]:
@@ -154,7 +156,7 @@ class Imager:
         """One minor loop over all bands (their edges in Hz, shape (band, 2)) on one worker."""
         bands = deconvolution.Bands(edges, psf.weight, beam.major, self.grid.cell)
         return self.cluster.submit_anywhere(
-            tasks.clean, residual.image, psf.image, model, bands, options).result()
+            tasks.clean, residual.image, psf.image, model, bands, options, self._mask).result()
 
 
 def combine(images: np.ndarray, weight: np.ndarray) -> np.ndarray:

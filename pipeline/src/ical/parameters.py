@@ -143,8 +143,9 @@ class MinorLoop(Section):
 
     algorithm: Literal["multiscale", "generic"] = Field(
         "multiscale", description="multiscale, or generic (points only, cheaper)")
-    scales: Annotated[tuple[Pixels, ...], Field(strict=False)] = Field(
-        (0, 3, 10), min_length=1, description="scale sizes, pixels; 0 is a point")
+    scales: Annotated[tuple[Pixels, ...], Field(strict=False, min_length=1)] | None = Field(
+        (0, 3, 10), description="scale sizes, pixels; 0 is a point; null: points, and sizes from "
+        "about four beams upwards, each twice the one before")
     spectral_terms: int | None = Field(
         None, ge=1,
         description="terms of the polynomial in frequency that ties the bands together; "
@@ -201,6 +202,14 @@ class Imaging(Section):
     joint_density: bool = Field(
         False, description="uniform and briggs weights from the uv-density of all bands together "
         "(true) or of each band (false)")
+    taper_rad: float | None = Field(
+        None, gt=0,
+        description="width (FWHM) on the sky, rad, of a Gaussian taper of the weights: the beam is "
+        "the one without it convolved with that Gaussian; null: none")
+    mask: str | None = Field(
+        None, min_length=1,
+        description="path of a FITS image: components are put only where it is not 0; null: "
+        "anywhere")
     epsilon: float = Field(
         1e-4, ge=1e-5, le=1e-2, description="relative accuracy of gridding and degridding")
     uv_range: UvRange = Field(UvRange(), description="baselines that are imaged: {min_m, max_m}, m")

@@ -36,7 +36,7 @@ class Grid:
     """How visibilities become images: size (pixels), cell (rad), weights and accuracy.
 
     `min_baseline` and `max_baseline` (m, None: no limit) select what is imaged, not what is
-    calibrated.
+    calibrated. `taper`: FWHM of a Gaussian on the sky, rad; None: there is none.
     """
 
     npixel: int
@@ -46,6 +46,12 @@ class Grid:
     robust: float
     min_baseline: float | None
     max_baseline: float | None
+    taper: float | None = None
+
+    @property
+    def natural(self) -> bool:
+        """Whether the weights are those of the data, so that the noise of an image is known."""
+        return self.scheme == "natural" and self.taper is None
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,14 @@ def _imaging_weight(
     data: PartitionData, weight: np.ndarray, grid: Grid, density: np.ndarray | None
 ) -> np.ndarray:
     selected = _selected(data, weight, grid.min_baseline, grid.max_baseline)
-    if density is None:
+    if density is not None:
+        selected = weighting.reweight(
+            data.uvw, data.frequency, selected, density, scheme=grid.scheme, robust=grid.robust,
+            cell=grid.cell,
+        )
+    if grid.taper is None:
         return selected
-    return weighting.reweight(
-        data.uvw, data.frequency, selected, density, scheme=grid.scheme, robust=grid.robust,
-        cell=grid.cell,
-    )
+    return weighting.taper(data.uvw, data.frequency, selected, fwhm=grid.taper)
 
 
 def _invert(data: PartitionData, vis: np.ndarray, weight: np.ndarray, grid: Grid) -> PartialImage:
@@ -335,10 +343,11 @@ def sum_grids(grids: Sequence[np.ndarray]) -> np.ndarray:
 
 def clean(
     residual: np.ndarray, psf: np.ndarray, model: np.ndarray, bands: deconvolution.Bands,
-    options: deconvolution.CleanOptions,
+    options: deconvolution.CleanOptions, mask: np.ndarray | None,
 ) -> deconvolution.CleanResult:
     """One minor loop over all bands, with all of this worker's library threads."""
-    return deconvolution.clean(residual, psf, model, bands, options, threads=library_threads())
+    return deconvolution.clean(residual, psf, model, bands, options, threads=library_threads(),
+                               mask=mask)
 
 
 def write_corrected(source: Source, gains: Sequence[np.ndarray]) -> int:

@@ -177,3 +177,23 @@ def test_other_threads_print_while_it_cleans(observed, capsys):
         thread.join()
     assert seen.is_set()
     assert capsys.readouterr().out == "other thread\n"
+
+
+def test_automatic_scales_take_an_extended_source_in_fewer_components_than_points_do(uvw):
+    """A Gaussian of several beams, of which points leave more after as many iterations."""
+    frequency, lmn = np.array([100e6]), np.array([[0.0, 0.0, 1.0]])
+    vis = predict_components(uvw, frequency, lmn, np.array([[10.0]]),
+                             np.array([[0.035, 0.025, 0.3]])).astype(np.complex64)
+    weight = np.ones(vis.shape, np.float32)
+    grid = {"npixel": 128, "cell": 4e-3, "epsilon": 1e-4, "threads": 1}
+    dirty, psf = (gridding.invert(uvw, frequency, v, weight, **grid)[None] / weight.sum()
+                  for v in (vis, np.ones_like(vis)))
+    bands = deconvolution.Bands(np.array([[99e6, 101e6]]), weight.sum(axis=(0, 1)), 0.011, 4e-3)
+    left = {}
+    for scales in ((0,), ()):
+        how = deconvolution.CleanOptions(scales=scales, threshold=0.01, threshold_sigma=None,
+                                         major_gain=1.0, spectral_terms=1, iterations=30)
+        model = deconvolution.clean(dirty, psf, np.zeros_like(psf), bands, how, threads=1).model
+        predicted = gridding.predict(uvw, frequency, model[0], cell=4e-3, epsilon=1e-4, threads=1)
+        left[scales] = float(np.linalg.norm(vis - predicted) / np.linalg.norm(vis))
+    assert left[()] < 0.7 * left[(0,)], left

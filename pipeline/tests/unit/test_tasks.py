@@ -1,8 +1,12 @@
 """Tasks that choose between two ways: both give the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from arl import weighting
+from arl.conventions import C
 from ical import tasks
 from ical.data import PartitionData
 
@@ -27,3 +31,18 @@ def test_few_pixels_are_predicted_as_many_are(partition, count, monkeypatch):
     assert direct.dtype == gridded.dtype == np.complex64
     assert direct.shape == gridded.shape == partition.vis.shape
     np.testing.assert_allclose(direct, gridded, atol=1e-5 * max(1.0, np.abs(model).sum()))
+
+
+@pytest.mark.parametrize("scheme", ["natural", "uniform"])
+def test_a_taper_acts_on_the_weights_of_the_scheme(partition, scheme):
+    """With the taper: the weights of the same grid without it, times its Gaussian."""
+    grid = tasks.Grid(128, 4e-3, 1e-4, scheme, 0.0, None, None)
+    density = None if scheme == "natural" else weighting.uv_density(
+        partition.uvw, partition.frequency, partition.weight, npixel=128, cell=4e-3)
+    plain = tasks._imaging_weight(partition, partition.weight, grid, density)
+    found = tasks._imaging_weight(partition, partition.weight, replace(grid, taper=0.02), density)
+    q2 = (partition.uvw[..., :2] ** 2).sum(-1)[..., None] * (partition.frequency / C) ** 2
+    np.testing.assert_allclose(found, plain * np.exp(-q2 * (np.pi * 0.02) ** 2 / np.log(16)),
+                               rtol=1e-5)
+    assert grid.natural == (scheme == "natural")
+    assert not replace(grid, taper=0.02).natural

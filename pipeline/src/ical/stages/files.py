@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 import ical
-from arl.io.fits import ImageHeader, write_image
+from arl.io.fits import ImageHeader, read_mask, write_image
 from arl.restoration import Beam, restore
 from ical.cluster import Cluster
 from ical.context import RunContext
@@ -70,7 +70,10 @@ def imager_of(
     sources = {p.name: Source(context.store.partition_path(p.name), column)
                for p in plan.partitions}
     grid = grid_of(context.parameters, setup.npixel, setup.cell)
-    imager = Imager(cluster, plan, sources, grid, context.parameters.imaging.joint_density)
+    imaging = context.parameters.imaging
+    mask = (read_mask(imaging.mask, setup.npixel, setup.cell, setup.phase_centre)
+            if imaging.mask else None)
+    imager = Imager(cluster, plan, sources, grid, imaging.joint_density, mask)
     return imager, band_edges(plan, setup.frequency, setup.channel_width)
 
 
@@ -100,7 +103,7 @@ class ImageFiles:
         write_image(self._folder / f"{name}.fits", image, ImageHeader(
             self._setup.cell, self._setup.phase_centre, float(edges.mean()),
             float(np.ptp(edges)), unit, beam, start.strftime("%Y-%m-%dT%H:%M:%S"), self._name,
-            f"ical {ical.__version__}"))
+            f"ical {ical.__version__}", self._setup.frequency_frame))
 
     def write_all(
         self, dirty: BandImages, psf: BandImages, model: np.ndarray, residual: BandImages,

@@ -35,14 +35,14 @@ def grid_of(parameters: Parameters, npixel: int, cell: float) -> Grid:
     """How the run's visibilities become images."""
     imaging = parameters.imaging
     return Grid(npixel, cell, imaging.epsilon, imaging.weighting, imaging.robust,
-                imaging.uv_range.min_m, imaging.uv_range.max_m)
+                imaging.uv_range.min_m, imaging.uv_range.max_m, imaging.taper_rad)
 
 
 def clean_options(loop: MinorLoop) -> CleanOptions:
     """The library's options for the run file's."""
     points = loop.algorithm == "generic"
     return CleanOptions(
-        scales=(0,) if points else tuple(int(s) for s in loop.scales),
+        scales=(0,) if points else tuple(int(s) for s in loop.scales or ()),
         spectral_terms=loop.spectral_terms or DEFAULT_SPECTRAL_TERMS, gain=loop.gain,
         major_gain=loop.major_gain, threshold=loop.threshold or 0.0,
         threshold_sigma=None if loop.threshold else loop.auto_threshold,

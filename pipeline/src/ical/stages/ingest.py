@@ -58,7 +58,8 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
     return found, Observed(
         found.time, found.integration_time, found.frequency, found.channel_width,
         found.phase_centre, npixel, cell, found.antenna_names, found.antenna1.size,
-        found.positions, found.selection.products if parameters.receptors else ())
+        found.positions, found.selection.products if parameters.receptors else (),
+        found.frequency_frame)
 
 
 def read_partition(

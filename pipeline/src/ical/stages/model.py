@@ -69,7 +69,7 @@ def set_up(parameters: Parameters) -> Setup:
     lmn, flux, shape = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
     return Setup(
         time, integration, frequency, width, centre, npixel, cell, layout.names, uvw.shape[1],
-        layout.itrf, (), layout, hour_angle, lmn, flux, shape,
+        layout.itrf, (), "TOPO", layout, hour_angle, lmn, flux, shape,
         _noise_sigma(parameters, width, integration))
 
 
@@ -155,7 +155,7 @@ def simulate_partition(
     frame = visibility.Frame(
         setup.time[rows], setup.integration_time, setup.frequency[columns], setup.channel_width,
         uvw, first, second, setup.antenna_names, setup.phase_centre, "simulated",
-        np.ones(uvw.shape[0], int), "TOPO", setup.layout.name)
+        np.ones(uvw.shape[0], int), setup.frequency_frame, setup.layout.name)
     weight = np.full((*ideal.shape, 1), 1 / setup.sigma**2 if setup.sigma else 1.0, np.float32)
     dataset = visibility.make_visibility(
         frame, observed.astype(np.complex64)[..., None], weight, np.zeros(weight.shape, bool),

@@ -26,6 +26,7 @@ class Observed:
     npixel, cell: of the images (pixels, rad).
     antenna_positions: ITRF, m (antenna, 3). products: the correlations of two receptors that are
         kept, such as XX and YY; empty: Stokes I alone.
+    frequency_frame: as in `arl.visibility.Frame`.
     """
 
     time: np.ndarray
@@ -39,6 +40,7 @@ class Observed:
     n_baseline: int
     antenna_positions: np.ndarray
     products: tuple[str, ...]
+    frequency_frame: str
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form; `from_dict` is its inverse."""

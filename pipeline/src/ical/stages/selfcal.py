@@ -316,7 +316,7 @@ class SelfCalibration:
         With weights of 1 / sigma^2 in units of the noise, as natural weights are, it is
         unit_noise / sqrt(sum of weights).
         """
-        if not self._unit_noise or self._imager.grid.scheme != "natural":
+        if not self._unit_noise or not self._imager.grid.natural:
             return None
         return float(self._unit_noise / np.sqrt(psf.weight.sum()))
 
