@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint unit integration validation molecule soak bench docs lock clean
+.PHONY: help setup run test check lint unit integration validation molecule soak bench quality docs lock clean
 # ansible and molecule find each other, and the project's configuration, wherever make is called from
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -76,6 +76,13 @@ bench: setup ## compat-2018 and reference against their bars, stages against the
 
 validation: setup ## quality against truth: the table of the design at a small size
 	$(PYTEST) -q tests/validation
+
+# the family of reports that holds what a test records
+JUNIT := -o junit_family=xunit1
+quality: setup ## write docs/quality.md: the table of the design, small and at full size, as measured now
+	$(PYTEST) -q tests/validation $(JUNIT) --junitxml=$(CURDIR)/.cache/quality-small.xml
+	$(PYTEST) -q -m bench tests/validation/test_full_size.py -k with_noise $(JUNIT) --junitxml=$(CURDIR)/.cache/quality-full.xml
+	cd pipeline && $(BIN)/python -m benchmarks.quality $(CURDIR)/docs/quality.md $(CURDIR)/.cache/quality-small.xml $(CURDIR)/.cache/quality-full.xml
 
 docs: setup ## write the README of each role from its argument_specs
 	$(PLAYBOOK) playbooks/role_readmes.yml

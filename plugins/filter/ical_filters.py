@@ -63,8 +63,9 @@ def yaml_problem(path: str) -> str:
 
 
 #: Where a run file names files: these are always paths, those may be names of what ships with ical.
-PATHS = ("input.measurement_set", "selfcal.start_model")
-NAMES_OR_PATHS = ("observation.layout", "sky.catalogue", "sky.primary_beam")
+PATHS = ("input.measurement_set", "selfcal.start_model", "imaging.mask")
+NAMES_OR_PATHS = ("observation.layout", "sky.catalogue", "sky.primary_beam",
+                  "imaging.primary_beam")
 
 
 def run_inputs(path: str) -> list[dict]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
+from scipy import ndimage, optimize
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -18,6 +18,8 @@ from arl.restoration import Beam, gaussian
 MAD = 1.482602218505602
 #: A fit sees this many beams around a source, and fits neighbours this close with it.
 FIT_RADIUS, JOINT_RADIUS = 1.25, 2.0
+#: A peak of so many times the noise is a source; one of COMPLETE_SNR can't be missed by noise.
+DETECTION_SNR, COMPLETE_SNR = 5.0, 10.0
 
 
 def robust_rms(image: np.ndarray) -> float:
@@ -280,3 +282,52 @@ def cross_match(
         losers = rivals[rivals != rivals[np.argmin(distance[rivals])]]
         index[losers], distance[losers] = -1, np.inf
     return CrossMatch(index, distance)
+
+
+def find_peaks(
+    restored: np.ndarray, threshold: float, beam: Beam, cell: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sources of a restored image (l, m): l, m (rad) and the pixel value (Jy) of its peaks.
+
+    A peak is the highest pixel within half a beam (major axis) of it, and above `threshold`.
+    """
+    reach = max(1, round(beam.major / cell / 2))
+    offset = np.arange(-reach, reach + 1)
+    around = np.hypot(offset[:, None], offset[None, :]) <= reach
+    around |= np.maximum(np.abs(offset)[:, None], np.abs(offset)[None, :]) <= 1
+    highest = ndimage.maximum_filter(restored, footprint=around, mode="constant", cval=-np.inf)
+    i, j = np.nonzero((restored == highest) & (restored > threshold))
+    middle = restored.shape[0] // 2
+    return (i - middle) * cell, (j - middle) * cell, np.asarray(restored[i, j], float)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How many sources were found, and what they are worth.
+
+    Attributes
+    ----------
+    completeness: share of the isolated true sources above COMPLETE_SNR that were found.
+    reliability: share of the found sources that have a true one within a beam. NaN of none.
+    """
+
+    found: int
+    completeness: float
+    reliability: float
+
+
+def detection(
+    restored: np.ndarray, noise: float, l: np.ndarray, m: np.ndarray, flux: np.ndarray,
+    beam: Beam, cell: float,
+) -> Detection:
+    """Find the sources of a restored image and cross-match them with the truth.
+
+    Parameters
+    ----------
+    noise: of the image, Jy/beam. l, m (rad), flux (apparent, Jy): all of the truth.
+    """
+    found_l, found_m, _ = find_peaks(restored, DETECTION_SNR * noise, beam, cell)
+    counted = isolated(l, m, flux, beam) & (flux > COMPLETE_SNR * noise)
+    known = cross_match(l[counted], m[counted], found_l, found_m, beam.major)
+    true = cross_match(found_l, found_m, l, m, beam.major)
+    return Detection(len(found_l), known.fraction, true.fraction)

@@ -7,13 +7,14 @@ any partition can be made alone, and again.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
 from arl.conventions import C
 
-#: Philox streams; one number per purpose.
+#: Philox streams; one number per purpose (those from 3 on are in `arl.corruption`).
 GAIN_STREAM, NOISE_STREAM = 1, 2
 SIDEREAL_RATE = 1.00273790935  # sidereal seconds per second
 #: Taylor coefficients of sine and cosine.
@@ -48,9 +49,41 @@ def _predict_rows(uvw, wavenumber, lmn, flux):  # pragma: no cover - compiled
     return out
 
 
+@njit(nogil=True, cache=True, fastmath=True)
+def _predict_smeared_rows(
+    uvw, swept, wavenumber, width, lmn, flux
+):  # pragma: no cover - compiled
+    """As `_predict_rows`, each term times sinc of its turns over integration and channel."""
+    n_row, n_component, n_channel = uvw.shape[0], lmn.shape[1], flux.shape[0]
+    out = np.empty((n_row, n_channel), np.complex128)
+    for r in range(n_row):
+        for c in range(n_channel):
+            total = 0j
+            for k in range(n_component):
+                path = uvw[r, 0] * lmn[0, k] + uvw[r, 1] * lmn[1, k] + uvw[r, 2] * lmn[2, k]
+                moved = (swept[r, 0] * lmn[0, k] + swept[r, 1] * lmn[1, k]
+                         + swept[r, 2] * lmn[2, k])
+                across, along = math.pi * path * width, math.pi * moved * wavenumber[c]
+                left = 1.0 if abs(across) < 1e-6 else math.sin(across) / across
+                left *= 1.0 if abs(along) < 1e-6 else math.sin(along) / along
+                phase = 2 * math.pi * path * wavenumber[c]
+                total += flux[c, k] * left * complex(math.cos(phase), math.sin(phase))
+            out[r, c] = total
+    return out
+
+
+@dataclass(frozen=True)
+class Smearing:
+    """What a sample is averaged over: the way its baseline moves within the integration, m
+    (time, baseline, 3), and the width of its channel, Hz."""
+
+    swept: np.ndarray
+    channel_width: float
+
+
 def predict_components(
     uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, flux: np.ndarray,
-    shape: np.ndarray | None = None,
+    shape: np.ndarray | None = None, smearing: Smearing | None = None,
 ) -> np.ndarray:
     """The exact visibilities of components, complex128 (time, baseline, chan).
 
@@ -59,23 +92,32 @@ def predict_components(
     uvw: metres, (time, baseline, 3). frequency: Hz, (chan,).
     lmn: direction cosines (component, 3). flux: Jy, (component, chan).
     shape: of Gaussians, (component, 3) as in `arl.sky.Components`; None: all are points.
+    smearing: the mean over integration and channel, to first order in both (Thompson, Moran &
+        Swenson 2017, section 6.4), for the centre of a Gaussian; None: the value in the middle.
     """
     extended = np.zeros(len(lmn), bool) if shape is None else shape[:, 0] > 0
-    vis = _predict_points(uvw, frequency, lmn[~extended], flux[~extended])
+    vis = _predict_points(uvw, frequency, lmn[~extended], flux[~extended], smearing)
     for k in np.flatnonzero(extended):
         one = slice(k, k + 1)
         vis += (gaussian_envelope(uvw, frequency, shape[k])  # type: ignore[index]  # not None
-                * _predict_points(uvw, frequency, lmn[one], flux[one]))
+                * _predict_points(uvw, frequency, lmn[one], flux[one], smearing))
     return vis
 
 
 def _predict_points(
-    uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, flux: np.ndarray
+    uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, flux: np.ndarray,
+    smearing: Smearing | None,
 ) -> np.ndarray:
     rows = np.ascontiguousarray(uvw.reshape(-1, 3), float)
     directions = np.ascontiguousarray((np.asarray(lmn, float) - [0.0, 0.0, 1.0]).T)
-    vis = _predict_rows(rows, np.asarray(frequency, float) / C, directions,
-                        np.ascontiguousarray(np.asarray(flux, float).T))
+    wavenumber = np.asarray(frequency, float) / C
+    fluxes = np.ascontiguousarray(np.asarray(flux, float).T)
+    if smearing is None:
+        vis = _predict_rows(rows, wavenumber, directions, fluxes)
+    else:
+        swept = np.ascontiguousarray(smearing.swept.reshape(-1, 3), float)
+        vis = _predict_smeared_rows(rows, swept, wavenumber, smearing.channel_width / C,
+                                    directions, fluxes)
     return vis.reshape(*uvw.shape[:-1], len(frequency))
 
 
@@ -95,7 +137,8 @@ def gaussian_envelope(
     return np.exp(-(np.pi**2) / (4 * math.log(2)) * (along**2 + across**2) * scale)
 
 
-def _generator(seed: int, stream: int, time: int, channel: int) -> np.random.Generator:
+def seeded_generator(seed: int, stream: int, time: int, channel: int) -> np.random.Generator:
+    """Random numbers of one purpose (stream), global time and channel."""
     cell = (stream << 48) | (time << 24) | channel
     return np.random.Generator(np.random.Philox(key=[seed, cell]))
 
@@ -116,7 +159,7 @@ def random_gains(
     gains = np.empty((len(time_index), n_antenna, len(channel_index)), complex)
     for i, t in enumerate(time_index):
         for k, c in enumerate(channel_index):
-            generator = _generator(seed, GAIN_STREAM, int(t), int(c))
+            generator = seeded_generator(seed, GAIN_STREAM, int(t), int(c))
             phase, amplitude = generator.standard_normal((2, n_antenna))
             gains[i, :, k] = (1 + amplitude_error * amplitude) * np.exp(1j * phase_error * phase)
     return gains
@@ -136,7 +179,7 @@ def thermal_noise(
     noise = np.empty((len(time_index), n_baseline, len(channel_index)), complex)
     for i, t in enumerate(time_index):
         for k, c in enumerate(channel_index):
-            generator = _generator(seed, NOISE_STREAM, int(t), int(c))
+            generator = seeded_generator(seed, NOISE_STREAM, int(t), int(c))
             real, imaginary = generator.standard_normal((2, n_baseline))
             noise[i, :, k] = sigma * (real + 1j * imaginary)
     return noise

@@ -286,6 +286,11 @@ def _files(p: Parameters) -> Problems:
                           "the path of a CSV of components, or null for a blank sky.")
     if p.imaging.mask is not None:
         yield from _mask(p.imaging.mask)
+    if p.imaging.primary_beam is not None:
+        yield from _named("imaging.primary_beam", p.imaging.primary_beam, ("airy", "none"), _beam)
+    if p.image_beam[0] == "airy" and not p.image_beam[1]:
+        yield Problem("imaging.primary_beam", "airy needs the aperture of a station; give "
+                      "input.station_diameter.", ("input.station_diameter",))
     if p.simulated:
         yield from _named("sky.catalogue", p.sky.catalogue, tuple(CATALOGUES), _catalogue)
         yield from _named("sky.primary_beam", p.sky.primary_beam, ("airy", "none"), _beam)

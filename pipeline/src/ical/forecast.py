@@ -22,6 +22,8 @@ GRID_PLANE_PIXEL_S = 1.5e-8
 LEAST_PLANES = 6
 #: One component at one visibility of the direct sum.
 COMPONENT_VISIBILITY_S = 6e-9
+#: The same with smearing costs this many times as much.
+SMEARED = 20
 #: One minor loop, per pixel, band and scale.
 CLEAN_PIXEL_S = 3e-7
 #: Reading, weighting and writing one visibility once.
@@ -53,8 +55,10 @@ DRIVER_PIXEL_BYTES = 4 * 8
 DISK_VISIBILITY = 8 + 4 + 1
 #: A further column: without gain errors (simulated data only), or corrected.
 DISK_COLUMN = 8
-#: FITS images of a stage and band: dirty, psf, model, residual, restored.
-IMAGES_PER_BAND = 5
+#: FITS images of a stage and band: dirty, psf, model, residual, restored, corrected for the beam.
+IMAGES_PER_BAND = 6
+#: Those of a stage as a whole: weight of the corrected image, spectral index and its error.
+IMAGES_PER_STAGE = 3
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Sizes:
     components: of the simulated sky; 0 where nothing is simulated.
     partition_visibilities: of the largest partition.
     scales: of the deconvolution. major_cycles, cycles: at most. selfcal: whether the loop runs.
+    smeared: whether simulated visibilities are means over integration and channel.
     terms: gain terms.
     """
 
@@ -99,6 +104,7 @@ class Sizes:
     cycles: int
     selfcal: bool
     terms: int
+    smeared: bool = False
 
     @property
     def visibilities(self) -> int:
@@ -175,7 +181,8 @@ def disk_bytes(sizes: Sizes) -> int:
     visibilities = sizes.visibilities * (DISK_VISIBILITY + columns * DISK_COLUMN)
     uvw = sizes.times * sizes.baselines * sizes.bands * UVW_BYTES
     stages = 2 if sizes.selfcal else 1
-    images = stages * (sizes.bands + 1) * IMAGES_PER_BAND * sizes.npixel**2 * 4
+    images = (stages * ((sizes.bands + 1) * IMAGES_PER_BAND + IMAGES_PER_STAGE)
+              * sizes.npixel**2 * 4)
     return visibilities + uvw + images + _gain_bytes(sizes)
 
 
@@ -201,7 +208,8 @@ def _stages(sizes: Sizes, resources: Resources) -> Iterator[tuple[str, Stage]]:
         wall = spread / side_by_side + alone / resources.threads
         return Stage(tasks, round(STAGE_START_S + wall + tasks * TASK_S, 1))
 
-    predict = sizes.visibilities * sizes.components * COMPONENT_VISIBILITY_S
+    predict = (sizes.visibilities * sizes.components * COMPONENT_VISIBILITY_S
+               * (SMEARED if sizes.smeared else 1))
     yield "model", stage(sizes.partitions, predict + 3 * touch, 0.0)
     per_pass = sizes.partitions + sizes.bands  # the partitions and the sum of each band
     n = sizes.major_cycles
@@ -274,7 +282,7 @@ def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:
         len(plan.partitions), largest * shape.baselines, shape.npixel,
         w_planes(shape.longest_w, shape.npixel * shape.cell / math.sqrt(2)), shape.components,
         _scales(clean.scales, shape.npixel), clean.major_cycles, loop.cycles, loop.enabled,
-        len(loop.terms))
+        len(loop.terms), bool(parameters.observation and parameters.observation.smearing))
 
 
 def _scales(scales: tuple[int, ...] | None, npixel: int) -> int:

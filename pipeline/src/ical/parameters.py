@@ -71,6 +71,9 @@ class Observation(Section):
         description="times: {start_hour_angle, end_hour_angle, samples}, degrees")
     elevation_limit: float = Field(
         0.0, ge=0, lt=90, description="no data below this elevation, degrees")
+    smearing: bool = Field(
+        False, description="visibilities are means over integration time and channel width, which "
+        "smears sources far from the centre (true), or values in the middle (false)")
     station_diameter: float = Field(
         35.0, gt=0,
         description="aperture of a station, m: sets the Airy beam and field of view")
@@ -102,11 +105,31 @@ class Noise(Section):
 
 
 class GainErrors(Section):
-    """Errors of the station gains, independent for each station, time and channel."""
+    """Errors of the station gains; those of several kinds multiply."""
 
-    phase_error: float = Field(0.0, ge=0, description="standard deviation of the phase, rad")
+    phase_error: float = Field(
+        0.0, ge=0, description="standard deviation of the phase, rad, independent for each "
+        "station, time and channel")
     amplitude_error: float = Field(
-        0.0, ge=0, lt=1, description="standard deviation of the amplitude, as a fraction")
+        0.0, ge=0, lt=1, description="the same of the amplitude, as a fraction")
+    screen_phase: float = Field(
+        0.0, ge=0, description="phase of a turbulent screen above the array, rad (rms) at the "
+        "first channel; it goes as one over the frequency")
+    screen_scale: float = Field(
+        20e3, gt=0, description="longest wave of the screen, m; stations that are nearer to one "
+        "another see nearly the same phase")
+    screen_speed: float = Field(
+        100.0, ge=0, description="speed at which the screen moves east, m/s")
+    drift_phase: float = Field(
+        0.0, ge=0, description="phase that drifts, rad (rms), alike in all channels")
+    drift_amplitude: float = Field(
+        0.0, ge=0, lt=1, description="amplitude that drifts, as a fraction (rms)")
+    drift_time: float = Field(
+        3600.0, gt=0, description="time over which drifts stay alike (to 61 %), s")
+    bandpass_phase: float = Field(
+        0.0, ge=0, description="phase of each channel, rad (rms), alike at all times")
+    bandpass_amplitude: float = Field(
+        0.0, ge=0, lt=1, description="amplitude of each channel, as a fraction (rms)")
 
 
 def _name_of_number(value: Any) -> Any:
@@ -210,6 +233,10 @@ class Imaging(Section):
         None, min_length=1,
         description="path of a FITS image: components are put only where it is not 0; null: "
         "anywhere")
+    primary_beam: str | None = Field(
+        None, min_length=1,
+        description="beam for which restored images are corrected: airy, none, or the path of a "
+        "beam file; null: that of the simulation, none for a Measurement Set")
     epsilon: float = Field(
         1e-4, ge=1e-5, le=1e-2, description="relative accuracy of gridding and degridding")
     uv_range: UvRange = Field(UvRange(), description="baselines that are imaged: {min_m, max_m}, m")
@@ -363,6 +390,14 @@ class Parameters(Section):
     def simulated(self) -> bool:
         """Whether the data are simulated, not read from a Measurement Set."""
         return self.observation is not None
+
+    @property
+    def image_beam(self) -> tuple[str, float]:
+        """Kind of the primary beam that images are corrected for, and diameter of a station, m."""
+        own = self.sky.primary_beam if self.simulated else "none"
+        diameter = (self.observation.station_diameter if self.observation
+                    else self.input.station_diameter)
+        return self.imaging.primary_beam or own, diameter or 0.0
 
     @property
     def selfcal_clean(self) -> MinorLoop:

@@ -102,3 +102,9 @@ def test_a_run_file_that_cannot_be_read_is_told(filters, tmp_path, text, told):
     path.write_text(text)
     assert filters.yaml_problem(str(path)).startswith(told)
     assert bool(told) == bool(filters.yaml_problem(str(path)))
+
+
+def test_the_deployment_ships_the_files_of_the_same_keys_as_ical_reads(filters):
+    from ical import runfile
+
+    assert (filters.PATHS, filters.NAMES_OR_PATHS) == (runfile.PATHS, runfile.NAMES_OR_PATHS)

@@ -7,12 +7,16 @@ import io
 import numpy as np
 import xarray as xr
 
+from arl.beam import beam_power
 from arl.io.fits import read_image
 from arl.io.zarr import read_dataset
+from arl.quality import isolated
+from arl.restoration import Beam
 from arl.visibility import stokes_i
 from ical.context import ClusterOptions, RunContext
 from ical.parameters import Parameters
 from ical.progress import JsonLines, Progress
+from ical.stages.model import set_up
 from ical.stages.run import run_image, run_model, run_selfcal
 from ical.store import Store
 
@@ -39,6 +43,30 @@ def context_of(stage, results, stream):
                       ClusterOptions(None, 2, 1, None), False)
 
 
+def the_sky_is_that_of_the_catalogue(context, folder):
+    """Isolated sources off the axis: flux and spectral index of the catalogue, not the apparent."""
+    setup, corrected = set_up(context.parameters), read_image(folder / "pbcorrected_band00.fits")[0]
+    whole, weight, index, error = (
+        read_image(folder / f"{kind}_combined.fits")[0]
+        for kind in ("pbcorrected", "pbweight", "spectralindex", "spectralindexerror"))
+    l, m = setup.lmn[:, 0], setup.lmn[:, 1]
+    power = beam_power("airy", l, m, setup.frequency, 35.0)
+    true = setup.flux / power
+    _, header = read_image(folder / "restored_band00.fits")
+    beam = Beam(*np.radians([header["BMAJ"], header["BMIN"], header["BPA"]]))
+    chosen = np.flatnonzero(isolated(l, m, setup.flux[:, 0], beam) & (setup.flux[:, 0] > 2.0)
+                            & (power[:, 1] > 0.11))
+    assert chosen.size >= 3
+    assert power[chosen].min() < 0.7
+    for k in chosen:
+        i, j = (round(x / setup.cell) + setup.npixel // 2 for x in (l[k], m[k]))
+        np.testing.assert_allclose(corrected[i, j], true[k, 0], rtol=0.05)
+        np.testing.assert_allclose(whole[i, j], true[k].mean(), rtol=0.05)
+        np.testing.assert_allclose(weight[i, j], (power[k] ** 2).mean(), rtol=0.02)
+        slope = np.log(true[k, 1] / true[k, 0]) / np.log(setup.frequency[1] / setup.frequency[0])
+        assert abs(index[i, j] - slope) < max(0.3, 3 * error[i, j]), k
+
+
 def test_three_stages_leave_images_gains_and_calibrated_visibilities(tmp_path):
     stream = io.StringIO()
     for stage, work in (("model", run_model), ("image", run_image), ("selfcal", run_selfcal)):
@@ -53,6 +81,7 @@ def test_three_stages_leave_images_gains_and_calibrated_visibilities(tmp_path):
                 assert np.isfinite(image).all()
                 assert header["BUNIT"] == ("Jy/pixel" if kind == "model" else "Jy/beam")
                 assert ("BMAJ" in header) == (kind != "model")
+    the_sky_is_that_of_the_catalogue(context, folder / "image")
     restored, _ = read_image(folder / "image" / "restored_combined.fits")
     calibrated, _ = read_image(folder / "selfcal" / "restored_combined.fits")
     assert np.unravel_index(restored.argmax(), restored.shape) == np.unravel_index(
@@ -60,6 +89,9 @@ def test_three_stages_leave_images_gains_and_calibrated_visibilities(tmp_path):
     np.testing.assert_allclose(calibrated.max(), restored.max(), rtol=0.03)
     record = context.store.read_stage("selfcal")
     assert record["outcome"]["status"] in ("CONVERGED", "MAX_CYCLES")
+    assert record["quality"]["completeness"] == 1.0
+    assert record["quality"]["reliability"] > 0.9
+    assert record["quality"]["found_sources"] > 5
     assert record["quality"]["residual_rms_jy"] < 0.02 * restored.max()
     with xr.open_zarr(folder / "selfcal" / "gains_T.zarr") as table:
         assert table["GAIN"].dims == ("time", "antenna_name", "frequency", "receptor")

@@ -35,7 +35,8 @@ def test_compat_is_imaged_as_in_2018():
 def test_disk_by_hand():
     vis = 10 * 10 * 4 * (8 + 4 + 1 + 8 + 8)  # data, weight, flag, ideal, corrected
     uvw = 10 * 10 * 2 * 24
-    images = 2 * 3 * 5 * 64 * 64 * 4  # stages, bands and the combined one, five images, float32
+    # stages, bands and the combined one, six images; and three of a stage; float32
+    images = 2 * (3 * 6 + 3) * 64 * 64 * 4
     gains = 10 * 5 * 4 * 2 * 21
     assert disk_bytes(SIZES) == vis + uvw + images + gains
 
@@ -143,3 +144,11 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
             "input": Input(measurement_set=str(tmp_path / "a.ms"), station_diameter=40.0)})
         with pytest.raises(InputError, match=words):
             sizes_of(parameters)
+
+
+def test_smearing_makes_the_simulation_longer():
+    def seconds(sizes):
+        return forecast(sizes, Resources()).stages["model"].seconds
+
+    many = {"components": 10_000_000}
+    assert seconds(grown(**many, smeared=True)) > 5 * seconds(grown(**many))

@@ -162,6 +162,7 @@ ONE_MISTAKE = [
     ({"imaging.clean.scales": []}, "imaging.clean.scales", "empty"),
     ({"imaging.npixel": 32, "imaging.clean.scales": [9]}, "imaging.clean.scales", "stay below 8"),
     ({"imaging.taper_rad": 0.0}, "imaging.taper_rad", "above 0"),
+    ({"imaging.primary_beam": "gauss"}, "imaging.primary_beam", "airy, none"),
     ({"imaging.mask": "none.fits"}, "imaging.mask", "there is no file"),
     ({"imaging.clean.auto_mask": 2.0}, "imaging.clean.auto_mask", "below auto_threshold"),
     ({"imaging.clean.spectral_terms": 5}, "imaging.clean.spectral_terms", "at most 4"),

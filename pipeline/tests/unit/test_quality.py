@@ -137,3 +137,37 @@ def test_a_source_serves_one_partner_the_nearest():
     assert found.index.tolist() == [0, -1, -1]
     assert found.fraction == pytest.approx(1 / 3)
     assert quality.cross_match(np.zeros(2), np.zeros(2), [], [], 1.0).fraction == 0.0
+
+
+def test_found_sources_are_those_that_are_there():
+    """Of nine true sources one is not in the image and one is below 10 sigma; one found is false.
+
+    Two of 5 Jy lie within two beams of each other and are not isolated.
+    """
+    l = np.array([-60, -40, -20, 0, 20, 40, 60, 0, 6.0]) * CELL
+    m = np.array([-50, 30, -10, 40, 20.4, -30.3, 0.5, -50, -50]) * CELL
+    flux = np.array([1.0, 2, 3, 1, 1, 0.09, 1, 5, 5])
+    there = np.arange(9) != 4
+    image = sky(l[there], m[there], flux[there]) + sky([-0.06], [0.07], [0.4])
+    image += np.random.default_rng(5).normal(0, 0.01, image.shape)
+    found = quality.detection(image, 0.01, l, m, flux, BEAM, CELL)
+    assert found.found == 9
+    assert found.completeness == pytest.approx(5 / 6)
+    assert found.reliability == pytest.approx(8 / 9)
+
+
+def test_peaks_are_at_their_sources_and_nowhere_else():
+    l, m = np.array([-0.05, 0.03]), np.array([0.0204, -0.0597])
+    found_l, found_m, value = quality.find_peaks(sky(l, m, [2.0, 1.0]), 0.1, BEAM, CELL)
+    assert np.abs(found_l - l).max() <= CELL / 2
+    assert np.abs(found_m - m).max() <= CELL / 2
+    np.testing.assert_allclose(value, [2.0, 1.0], rtol=0.1)
+
+
+def test_an_image_of_noise_and_no_truth_has_nothing_to_count():
+    noise = np.random.default_rng(6).normal(0, 1.0, (64, 64))
+    none = np.zeros(0)
+    found = quality.detection(noise, 1.0, none, none, none, BEAM, CELL)
+    assert found.found == 0
+    assert np.isnan(found.completeness)
+    assert np.isnan(found.reliability)

@@ -262,7 +262,7 @@ def test_nothing_is_left_behind_but_the_report(made):
 def test_images_of_the_library_are_read_as_it_writes_them(tmp_path):
     image = np.random.default_rng(0).normal(0, 1, (32, 32))
     header = ImageHeader(1e-3, (0.5, -1.0), 95e6, 1e6, "Jy/beam", Beam(4e-3, 3e-3, 0.7),
-                         "2018-01-01T00:00:00", "run", "ical")
+                         "2018-01-01T00:00:00", "run", "ical", "TOPO")
     write_image(tmp_path / "a.fits", image, header)
     found = read_image(tmp_path / "a.fits")
     np.testing.assert_array_equal(found.data, image.astype(np.float32).T[:, ::-1])

@@ -17,6 +17,7 @@ from arl.conventions import lm_axis, lmn
 pytestmark = pytest.mark.validation
 
 FREQUENCY, NPIXEL, CELL = np.array([90e6, 100e6]), 128, 4e-3
+DIRECT = "predict / invert against the direct Fourier sum"
 SOURCES = np.array([[30, 40], [64, 64], [100, 77], [20, 110]])
 FLUX = np.array([[1.5], [4.0], [0.7], [2.2]]) * np.ones((1, 2))
 
@@ -31,15 +32,17 @@ def distance(found, expected):
 
 
 @pytest.mark.parametrize(("real", "epsilon"), [(np.float32, 1e-4), (np.float64, 1e-9)])
-def test_predict_within_epsilon_of_the_direct_sum(uvw, real, epsilon):
+def test_predict_within_epsilon_of_the_direct_sum(uvw, real, epsilon, measured_as):
     image = np.zeros((NPIXEL, NPIXEL), real)
     image[tuple(SOURCES.T)] = FLUX[:, 0]
     found = gridding.predict(uvw, FREQUENCY, image, cell=CELL, epsilon=epsilon, threads=1)
-    assert distance(found, direct_sum(uvw, FREQUENCY, directions(SOURCES), FLUX)) <= epsilon
+    off = distance(found, direct_sum(uvw, FREQUENCY, directions(SOURCES), FLUX))
+    measured_as(DIRECT, f"predict, {real.__name__}: relative L2", off, f"≤ {epsilon:g}")
+    assert off <= epsilon
 
 
 @pytest.mark.parametrize(("kind", "epsilon"), [(np.complex64, 1e-4), (np.complex128, 1e-9)])
-def test_invert_within_epsilon_of_the_direct_sum(uvw, kind, epsilon):
+def test_invert_within_epsilon_of_the_direct_sum(uvw, kind, epsilon, measured_as):
     """Every pixel of the image of a field of sources, summed without a gridder."""
     vis = direct_sum(uvw, FREQUENCY, directions(SOURCES), FLUX).astype(kind)
     found = gridding.invert(uvw, FREQUENCY, vis, np.ones(vis.shape, np.float32), npixel=NPIXEL,
@@ -50,10 +53,12 @@ def test_invert_within_epsilon_of_the_direct_sum(uvw, kind, epsilon):
     expected = sum(
         (np.exp(-2j * np.pi * path * f / simulation.C) * vis[..., c].reshape(-1, 1)).sum(0).real
         for c, f in enumerate(FREQUENCY))
-    assert distance(found[tuple(every.T)], expected) <= epsilon
+    off = distance(found[tuple(every.T)], expected)
+    measured_as(DIRECT, f"invert, {kind.__name__}: relative L2", off, f"≤ {epsilon:g}")
+    assert off <= epsilon
 
 
-def test_predict_and_invert_are_adjoint_to_1e_12(uvw):
+def test_predict_and_invert_are_adjoint_to_1e_12(uvw, measured_as):
     generator = np.random.default_rng(1)
     image = generator.standard_normal((NPIXEL, NPIXEL))
     shape = (*uvw.shape[:2], 2)
@@ -62,10 +67,12 @@ def test_predict_and_invert_are_adjoint_to_1e_12(uvw):
     inverted = gridding.invert(uvw, FREQUENCY, vis, np.ones(shape), npixel=NPIXEL, cell=CELL,
                                epsilon=1e-10, threads=1)
     there, back = np.vdot(predicted, vis).real, np.vdot(image, inverted)
-    assert abs(there - back) <= 1e-12 * np.linalg.norm(predicted) * np.linalg.norm(vis)
+    off = abs(there - back) / (np.linalg.norm(predicted) * np.linalg.norm(vis))
+    measured_as(DIRECT, "predict and invert as adjoints", off, "≤ 1e-12")
+    assert off <= 1e-12
 
 
-def test_the_image_of_noise_has_the_rms_of_theory(uvw):
+def test_the_image_of_noise_has_the_rms_of_theory(uvw, measured_as):
     """Natural weights 1 / sigma^2: the rms is 1 / sqrt(sum of weights), within 5 %."""
     generator = np.random.default_rng(2)
     shape = (*uvw.shape[:2], 2)
@@ -74,7 +81,9 @@ def test_the_image_of_noise_has_the_rms_of_theory(uvw):
     weight = (1 / sigma**2).astype(np.float32)
     found = gridding.invert(uvw, FREQUENCY, noise.astype(np.complex64), weight, npixel=NPIXEL,
                             cell=CELL, epsilon=1e-4, threads=1) / weight.sum()
-    assert np.sqrt(np.mean(found**2)) == pytest.approx(1 / np.sqrt(weight.sum()), rel=0.05)
+    ratio = np.sqrt(np.mean(found**2) * weight.sum())
+    measured_as("noise-only image, natural weighting", "rms over theory", ratio, "1 ± 0.05")
+    assert ratio == pytest.approx(1.0, abs=0.05)
 
 
 def solved_error(uvw, pairs, sigma, mode, n_channel, seed):
@@ -101,12 +110,14 @@ def solved_error(uvw, pairs, sigma, mode, n_channel, seed):
 
 
 @pytest.mark.parametrize("mode", ["phase", "amplitude_phase"])
-def test_gains_of_noiseless_data_are_the_injected_ones(uvw, pairs, mode):
+def test_gains_of_noiseless_data_are_the_injected_ones(uvw, pairs, mode, measured_as):
     error, _ = solved_error(uvw, pairs, 0.0, mode, 2, 3)
+    measured_as("gains, noiseless data, exact model", f"{mode}: largest error",
+                np.abs(error).max(), "≤ 1e-5")
     assert np.abs(error).max() <= 1e-5
 
 
-def test_gains_of_noisy_data_reach_the_theoretical_error(uvw, pairs):
+def test_gains_of_noisy_data_reach_the_theoretical_error(uvw, pairs, measured_as):
     """At most 1.2 sigma / sqrt(sum_q |M_pq|^2) in each component of g_p.
 
     With the other gains known (|g_q| = 1) the least-squares estimate of g_p is
@@ -118,5 +129,6 @@ def test_gains_of_noisy_data_reach_the_theoretical_error(uvw, pairs):
     error, information = solved_error(uvw, pairs, sigma, "amplitude_phase", 40, 4)
     measured = np.sqrt(np.mean(np.abs(error) ** 2 / 2))
     theory = sigma * np.sqrt(np.mean(1 / information))
+    measured_as("gains, noisy, exact model", "rms error over theory", measured / theory, "≤ 1.2")
     assert measured <= 1.2 * theory
     assert measured >= 0.8 * theory  # a smaller error would be that of another problem

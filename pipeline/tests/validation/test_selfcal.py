@@ -147,7 +147,7 @@ def test_the_loop_tried_every_term_and_says_why_it_ended(calibrated):
     assert "less than 1.25%" in result.reason or "expected noise" in result.reason
 
 
-def test_gains_after_a_blank_start_are_near_the_noise(calibrated, observed):
+def test_gains_after_a_blank_start_are_near_the_noise(calibrated, observed, measured_as):
     """At most 1.5 x the error that the exact model would leave, position gradient removed.
 
     The phase of g_p is one of its two components: its error is sigma / sqrt(sum_q |M_pq|^2) rad,
@@ -162,52 +162,66 @@ def test_gains_after_a_blank_start_are_near_the_noise(calibrated, observed):
         squares.append(station_information(data.vis, data.weight, data.antenna1, data.antenna2,
                                            len(data.antenna_names), 1.0))
     theory = np.degrees(np.sqrt(np.mean(1 / (2 * np.concatenate(squares)))))
+    row = "gains after ICAL from a blank start"
+    measured_as(row, "phase rms over theory, aligned", found["gain_phase_rms_deg"] / theory,
+                "≤ 1.5")
+    measured_as(row, "phase rms, raw, degrees", found["gain_phase_rms_raw_deg"], "")
     assert found["gain_phase_rms_deg"] <= 1.5 * theory
     assert found["gain_phase_rms_deg"] <= found["gain_phase_rms_raw_deg"]
 
 
-def test_off_source_rms_is_that_with_the_true_gains(calibrated, ideal, observed):
+def test_off_source_rms_is_that_with_the_true_gains(calibrated, ideal, observed, measured_as):
     _, result = calibrated
     ratio = rms_away(result.residual, observed) / rms_away(ideal.residual, observed)
+    measured_as("after ICAL, off-source rms", "over that with the true gains", ratio, "1 ± 0.05")
     assert ratio == pytest.approx(1.0, abs=0.05)
 
 
-def test_the_residual_is_the_noise_and_gaussian(calibrated, observed):
+def test_the_residual_is_the_noise_and_gaussian(calibrated, observed, measured_as):
     _, result = calibrated
     together = combine(result.residual.image, result.residual.weight)
     found = image_statistics(together, away(observed))
+    measured_as("residual off-source", "skew", found.skew, "± 0.1")
+    measured_as("residual off-source", "excess kurtosis", found.kurtosis, "± 0.3")
     assert found.rms == pytest.approx(1 / np.sqrt(result.psf.weight.sum()), rel=0.08)
     assert abs(found.skew) < 0.1
     assert abs(found.kurtosis) < 0.3
 
 
 @pytest.mark.parametrize("which", ["ideal", "calibrated"])
-def test_fluxes_and_positions_of_bright_sources(which, request, observed):
+def test_fluxes_and_positions_of_bright_sources(which, request, observed, measured_as):
     """Sources lie anywhere within their pixels: a loss off the grid would lower the ratio."""
     given = request.getfixturevalue(which)
     found = measured(given[1] if which == "calibrated" else given, observed)
+    flux = "component flux, S/N > 50"
+    measured_as(flux, f"{which}: median ratio, off-grid", found.ratio_median, "1 ± 0.01")
+    measured_as(flux, f"{which}: scatter", found.ratio_scatter, "≤ 0.03")
+    measured_as("position", f"{which}: median offset, beams", found.position_offset_beam, "< 0.05")
     assert found.n >= 5
     assert found.ratio_median == pytest.approx(1.0, abs=0.01)
     assert found.ratio_scatter <= 0.03
     assert found.position_offset_beam < 0.05
 
 
-def test_noise_alone_stays_noise(cluster, tmp_path):
+def test_noise_alone_stays_noise(cluster, tmp_path, measured_as):
     """Self-calibration of nothing finds nothing, and does not make something of it."""
     (tmp_path / "blind.csv").write_text("# frequency_hz: 1e8\nangle_deg,power\n0,0\n90,0\n")
     blind = observe(cluster, RUN | {"sky": {"primary_beam": str(tmp_path / "blind.csv")}}, tmp_path)
     _, result = blind.self_calibrate(cluster)
     assert result.outcome == "FAILED"
-    assert not result.model.any()
+    row, flux = "noise-only data through ICAL", float(np.abs(result.model).sum())
+    measured_as(row, "flux in the model, Jy", flux, "0")
+    assert flux == 0
     together = combine(result.residual.image, result.residual.weight)
     noise = 1 / np.sqrt(result.psf.weight.sum())
+    measured_as(row, "highest pixel over noise", np.abs(together).max() / noise, "< 5")
     assert np.abs(together).max() < 5 * noise
     assert image_statistics(together).rms == pytest.approx(noise, rel=0.05)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers_makes_the_same_image_by_the_same_decisions(
-    calibrated, observed, workers
+    calibrated, observed, workers, measured_as
 ):
     _, alone = calibrated
     with connect(None, workers=workers, threads=1, memory_limit=None) as several:
@@ -215,7 +229,10 @@ def test_any_number_of_workers_makes_the_same_image_by_the_same_decisions(
     assert [(c.terms, c.decision, c.reason) for c in result.history] == [
         (c.terms, c.decision, c.reason) for c in alone.history]
     peak = np.abs(alone.dirty.image).max()
-    assert np.abs(result.residual.image - alone.residual.image).max() <= 1e-5 * peak
+    apart = np.abs(result.residual.image - alone.residual.image).max() / peak
+    measured_as("the same plan on one worker or many",
+                f"{workers} and in process: largest difference over peak", apart, "≤ 1e-5")
+    assert apart <= 1e-5
     assert np.abs(result.model - alone.model).max() <= 1e-5 * peak
 
 

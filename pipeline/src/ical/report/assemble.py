@@ -42,6 +42,10 @@ KINDS = {
     "dirty": "image of the data as they are, Jy/beam", "psf": "point spread function",
     "model": "what was deconvolved, Jy/pixel", "residual": "what the model leaves, Jy/beam",
     "restored": "model convolved with the beam, plus residual, Jy/beam",
+    "pbcorrected": "restored over the primary beam, Jy/beam; NaN where that is below a tenth",
+    "pbweight": "weight of the corrected image, relative to the beam's centre",
+    "spectralindex": "exponent of the flux over frequency; NaN below 5 sigma in any band",
+    "spectralindexerror": "standard error of the spectral index",
 }
 NAMES = {
     "parameters.json": "the resolved run file", "plan.json": "the plan of partitions",

@@ -14,9 +14,10 @@ from ical.report.products import Gains, SkyImage, find_image, read_image
 from ical.report.schema import Quality, Report
 from ical.report.verdict import jansky
 
-IMAGE_KINDS = ("restored", "residual", "dirty")
+IMAGE_KINDS = ("restored", "residual", "pbcorrected", "spectralindex", "dirty")
 TITLES = {"model": "Visibilities", "image": "Continuum imaging", "selfcal": "Self-calibration",
-          "restored": "Restored", "residual": "Residual", "dirty": "Dirty"}
+          "restored": "Restored", "residual": "Residual", "dirty": "Dirty",
+          "pbcorrected": "Corrected for the primary beam", "spectralindex": "Spectral index"}
 MISSING = "\N{EN DASH}"
 
 
@@ -172,6 +173,9 @@ def _measures(report: Report) -> list[tuple[str, str, list[str]]]:
          lambda q: q.flux_ratio_scatter, "{:.4f}".format),
         ("Position offset (beams)", f"≤ {verdict.POSITION_OFFSET_BEAM[0]:g}",
          lambda q: q.position_offset_beam, "{:.4f}".format),
+        ("Sources found", "", lambda q: q.found_sources, "{:d}".format),
+        ("Completeness", "", lambda q: q.completeness, "{:.1%}".format),
+        ("Reliability", "", lambda q: q.reliability, "{:.1%}".format),
         ("Gain phase error, aligned", f"≤ {verdict.GAIN_PHASE_RMS_DEG[0]:g}°",
          lambda q: q.gain_phase_rms_deg, "{:.3f}°".format),
         ("Gain phase error, raw", "", lambda q: q.gain_phase_rms_raw_deg, "{:.3f}°".format),

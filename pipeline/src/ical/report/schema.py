@@ -116,6 +116,14 @@ class Quality(OpenPart):
         None, description="robust scatter of that ratio")
     position_offset_beam: float | None = Field(
         None, description="median distance from the true position, in beams")
+    found_sources: int | None = Field(
+        None, description="peaks of the lowest band's restored image above 5 times the robust "
+        "noise of its residual")
+    completeness: float | None = Field(
+        None, description="share of the isolated true sources above 10 times that noise that have "
+        "a found one within a beam")
+    reliability: float | None = Field(
+        None, description="share of the found sources that have a true one within a beam")
     gain_phase_rms_deg: float | None = Field(
         None, description="rms phase error of the gains, degrees, after removing the mean phase "
         "per time and channel and one position gradient")

@@ -48,7 +48,9 @@ def stretch_of(kind: str, images: Sequence[np.ndarray]) -> Stretch:
     if kind == "residual":
         limit = 5 * max(noise_of(d) for d in images)
         return Stretch(-limit, limit, "RdBu_r")
-    if kind == "restored":
+    if kind == "spectralindex":
+        return Stretch(-2.0, 1.0, "viridis")
+    if kind in ("restored", "pbcorrected"):
         return Stretch(-5 * noise, max(high, 10 * noise), "inferno", knee=5 * noise)
     low = min(float(np.nanpercentile(d, 0.5)) for d in images)
     return Stretch(low, max(high, low + noise), "viridis")
@@ -60,11 +62,11 @@ def thin(data: np.ndarray, limit: int = MAX_PIXELS) -> np.ndarray:
     if step == 1:
         return data
     height, width = (-(-n // step) * step for n in data.shape)
-    padded = np.zeros((height, width), data.dtype)
-    padded[:data.shape[0], :data.shape[1]] = np.nan_to_num(data)
+    padded = np.full((height, width), np.nan, data.dtype)
+    padded[:data.shape[0], :data.shape[1]] = data
     blocks = padded.reshape(height // step, step, width // step, step).swapaxes(1, 2)
     flat = blocks.reshape(height // step, width // step, step * step)
-    pick = np.abs(flat).argmax(axis=-1)
+    pick = np.where(np.isnan(flat), -1, np.abs(flat)).argmax(axis=-1)
     return np.take_along_axis(flat, pick[..., None], axis=-1)[..., 0]
 
 
@@ -82,7 +84,7 @@ def image_figure(image: SkyImage, stretch: Stretch, key: str, label: str) -> str
     shown = axes.imshow(thin(image.data) * factor, norm=norm, cmap=colours(stretch.colours),
                         origin="lower", extent=image.extent, interpolation="none")
     bar = figure.colorbar(shown, cax=box(figure, 4.0, 0.1 if image.dec < 0 else 0.5, 0.12, 3.2))
-    bar.set_label(f"{'m' if milli else ''}{image.unit or 'Jy/beam'}")
+    bar.set_label(f"{'m' if milli else ''}{image.unit or 'index'}")
     bar.outline.set_visible(False)
     if stretch.knee:
         ticks = asinh_ticks(low, high, stretch.knee * factor)

@@ -9,7 +9,11 @@ from datetime import UTC, datetime
 import numpy as np
 
 import ical
+from arl.beam import beam_power
+from arl.conventions import lm_axis
 from arl.io.fits import ImageHeader, read_mask, write_image
+from arl.products import combine_corrected, correct_beam, spectral_index
+from arl.quality import robust_rms
 from arl.restoration import Beam, restore
 from ical.cluster import Cluster
 from ical.context import RunContext
@@ -83,6 +87,7 @@ class ImageFiles:
     def __init__(self, context: RunContext, stage: str, setup: Observed, edges: np.ndarray) -> None:
         self._folder = context.store.stage_folder(stage)
         self._name, self._setup, self._edges = context.store.run_id, setup, edges
+        self._beam_kind, self._diameter = context.parameters.image_beam
 
     def write(
         self, kind: str, images: BandImages, beams: tuple[Beam, ...] | None, unit: str
@@ -91,10 +96,14 @@ class ImageFiles:
         for band, image in enumerate(images.image):
             self._write(f"{kind}_band{band:02d}", image, beams[band] if beams else None, unit,
                         self._edges[band])
-        together = combine(images.image, images.weight)
+        self._write_combined(kind, combine(images.image, images.weight), beams, unit)
+
+    def _write_combined(
+        self, kind: str, image: np.ndarray, beams: tuple[Beam, ...] | None, unit: str
+    ) -> None:
         whole = np.array([self._edges.min(), self._edges.max()])
         middle = beams[len(beams) // 2] if beams else None
-        self._write(f"{kind}_combined", together, middle, unit, whole)
+        self._write(f"{kind}_combined", image, middle, unit, whole)
 
     def _write(
         self, name: str, image: np.ndarray, beam: Beam | None, unit: str, edges: np.ndarray
@@ -117,7 +126,50 @@ class ImageFiles:
         self.write("model", BandImages(model, residual.weight), None, "Jy/pixel")
         self.write("residual", residual, beams, "Jy/beam")
         self.write("restored", BandImages(restored, residual.weight), beams, "Jy/beam")
+        if self._beam_kind != "none":
+            self._write_corrected(restored, residual.weight, beams)
+        if len(beams) > 1:
+            self._write_index(model, residual, beams)
         return restored
+
+    def _power(self, band: int) -> np.ndarray:
+        """The primary beam [l, m] at the middle of a band; 1 where there is none."""
+        if self._beam_kind == "none":
+            return np.ones(1)
+        axis = lm_axis(self._setup.npixel, self._setup.cell)
+        l, m = np.meshgrid(axis, axis, indexing="ij")
+        power = beam_power(self._beam_kind, l.ravel(), m.ravel(),
+                           self._edges[band].mean(keepdims=True), self._diameter)
+        return power.reshape(l.shape)
+
+    def _write_corrected(
+        self, restored: np.ndarray, weight: np.ndarray, beams: tuple[Beam, ...]
+    ) -> None:
+        """Restored images over the primary beam, their mean, and its weight."""
+        bands = range(len(restored))
+        for band in bands:
+            self._write(f"pbcorrected_band{band:02d}",
+                        correct_beam(restored[band], self._power(band)), beams[band],
+                        "Jy/beam", self._edges[band])
+        whole = combine_corrected(restored, (self._power(b) for b in bands), weight)
+        self._write_combined("pbcorrected", whole.image, beams, "Jy/beam")
+        self._write_combined("pbweight", whole.weight, None, "")
+
+    def _write_index(
+        self, model: np.ndarray, residual: BandImages, beams: tuple[Beam, ...]
+    ) -> None:
+        """The spectral index of the sky, all bands at the widest of their beams, and its error.
+
+        Without a primary beam it is that of the apparent flux.
+        """
+        widest, cell = max(beams, key=lambda beam: beam.area), self._setup.cell
+        images = (correct_beam(restore(m, r, widest, cell), self._power(b))
+                  for b, (m, r) in enumerate(zip(model, residual.image, strict=True)))
+        noise = (correct_beam(np.asarray(robust_rms(r)), self._power(b))
+                 for b, r in enumerate(residual.image))
+        found = spectral_index(images, noise, self._edges.mean(axis=1))
+        self._write_combined("spectralindex", found.index, (widest,), "")
+        self._write_combined("spectralindexerror", found.error, (widest,), "")
 
 
 def residual_quality(residual: BandImages) -> dict[str, float]:

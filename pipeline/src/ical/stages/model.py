@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from arl import beam, simulation, sky, telescope, visibility
+from arl import beam, corruption, simulation, sky, telescope, visibility
 from arl.errors import InputError
 from ical.cluster import Cluster
-from ical.parameters import Observation, Parameters
+from ical.parameters import GainErrors, Observation, Parameters
 from ical.partitions import Partition, Plan, make_plan
 from ical.stages.observed import Observed, image_size
 
@@ -145,7 +145,7 @@ def simulate_partition(
     uvw = telescope.baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle[rows])
     ideal = simulation.predict_components(
         uvw, setup.frequency[columns], setup.lmn, setup.flux[:, columns],
-        setup.shape)
+        setup.shape, _smearing(parameters, setup, rows))
     gains = _gains(parameters, setup, partition.time_index, partition.channel_index)
     observed = simulation.corrupt(ideal, gains, first, second)
     if setup.sigma:
@@ -163,6 +163,19 @@ def simulate_partition(
     return write_dataset(dataset, path)
 
 
+def _smearing(
+    parameters: Parameters, setup: Setup, times: slice
+) -> simulation.Smearing | None:
+    """How far baselines move within an integration, where the run asks for smearing."""
+    if parameters.observation is None or not parameters.observation.smearing:
+        return None
+    half = np.pi / 86400 * simulation.SIDEREAL_RATE * setup.integration_time
+    before, after = (
+        telescope.baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle[times] + d)
+        for d in (-half, half))
+    return simulation.Smearing(after - before, setup.channel_width)
+
+
 def injected_gains(parameters: Parameters, setup: Setup) -> np.ndarray:
     """The injected gains of the whole observation, (time, ant, chan); 1 without errors."""
     times, channels = np.arange(setup.time.size), np.arange(setup.frequency.size)
@@ -172,10 +185,23 @@ def injected_gains(parameters: Parameters, setup: Setup) -> np.ndarray:
 def _gains(
     parameters: Parameters, setup: Setup, times: np.ndarray, channels: np.ndarray
 ) -> np.ndarray:
-    errors = parameters.gains
-    return simulation.random_gains(
-        parameters.seed, times, channels, len(setup.layout.names),
-        errors.phase_error if errors else 0.0, errors.amplitude_error if errors else 0.0)
+    errors, n = parameters.gains or GainErrors(), len(setup.layout.names)
+    gains = simulation.random_gains(parameters.seed, times, channels, n, errors.phase_error,
+                                    errors.amplitude_error)
+    seconds = setup.time[times] - setup.time[0]
+    if errors.screen_phase:
+        gains = gains * np.exp(1j * corruption.phase_screen(
+            parameters.seed, setup.layout.enu[:, :2], seconds, setup.frequency[channels],
+            rms=errors.screen_phase, reference_frequency=float(setup.frequency[0]),
+            scale=errors.screen_scale, speed=errors.screen_speed))
+    if errors.drift_phase or errors.drift_amplitude:
+        phase, amplitude = corruption.drifts(parameters.seed, n, seconds, errors.drift_time)
+        gains = gains * ((1 + errors.drift_amplitude * amplitude)
+                         * np.exp(1j * errors.drift_phase * phase))[..., None]
+    if errors.bandpass_phase or errors.bandpass_amplitude:
+        gains = gains * corruption.bandpasses(parameters.seed, channels, n, errors.bandpass_phase,
+                                              errors.bandpass_amplitude)
+    return gains
 
 
 def simulate(

@@ -85,7 +85,7 @@ def run_image(context: RunContext) -> None:
             result.dirty, result.psf, result.model, result.residual, result.beams)
         record = meter.stop()
     quality = files.residual_quality(result.residual) | truth.flux_quality(
-        restored[0], result.beams[0], setup, imager.plan.bands[0])
+        restored[0], result.residual.image[0], result.beams[0], setup, imager.plan.bands[0])
     context.store.write_stage("image", record | {
         "quality": quality, "rms_jy": list(result.rms), "warnings": context.progress.warnings})
 
@@ -123,7 +123,8 @@ def _write_selfcal(
     restored = files.ImageFiles(context, "selfcal", setup, edges).write_all(
         result.dirty, result.psf, result.model, result.residual, beams)
     quality: dict[str, Any] = files.residual_quality(result.residual)
-    quality |= truth.flux_quality(restored[0], beams[0], setup, imager.plan.bands[0])
+    quality |= truth.flux_quality(restored[0], result.residual.image[0], beams[0], setup,
+                                  imager.plan.bands[0])
     if not result.terms:
         return quality
     cubes = [_whole_cube(imager.plan, setup, gains, k) for k in range(len(result.terms))]

@@ -8,29 +8,36 @@ import numpy as np
 
 from arl.calibration.quality import gain_quality
 from arl.conventions import uvw_rotation
-from arl.quality import match_truth
+from arl.quality import detection, match_truth, robust_rms
 from arl.restoration import Beam
 from ical.stages.model import Setup
 from ical.stages.observed import Observed
 
 
 def flux_quality(
-    restored: np.ndarray, beam: Beam, setup: Observed, channels: tuple[int, int]
+    restored: np.ndarray, residual: np.ndarray, beam: Beam, setup: Observed,
+    channels: tuple[int, int],
 ) -> dict[str, Any]:
-    """Fitted against true apparent fluxes of one band's restored image (l, m), where known."""
+    """Found and fitted against true sources of one band's images (l, m), where they are known."""
     if not isinstance(setup, Setup):
         return {}
     flux = setup.flux[:, slice(*channels)].mean(axis=1)
     found = match_truth(restored, setup.lmn[:, 0], setup.lmn[:, 1], flux, beam, setup.cell)
+    sought = detection(restored, robust_rms(residual), setup.lmn[:, 0], setup.lmn[:, 1], flux,
+                       beam, setup.cell)
+    shares = {"completeness": sought.completeness, "reliability": sought.reliability}
+    numbers = {"found_sources": sought.found} | {
+        name: share for name, share in shares.items() if np.isfinite(share)}
     if not found.n:
-        return {}
+        return numbers
     sources = [
         {"true_flux_jy": float(t), "flux_jy": float(f), "offset_l_beam": float(dl),
          "offset_m_beam": float(dm), "isolated": bool(i)}
         for t, f, dl, dm, i in zip(found.true_flux, found.flux, found.offset_l_beam,
                                    found.offset_m_beam, found.isolated, strict=True)
     ]
-    return {"flux_ratio_median": found.ratio_median, "flux_ratio_scatter": found.ratio_scatter,
+    return numbers | {
+            "flux_ratio_median": found.ratio_median, "flux_ratio_scatter": found.ratio_scatter,
             "position_offset_beam": found.position_offset_beam, "sources": sources}
 
 
