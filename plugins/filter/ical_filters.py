@@ -133,5 +133,6 @@ class FilterModule:
             "files_digest": files_digest, "bind_mounts": bind_mounts, "absolute": absolute,
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,
-            "worker_service": worker_service, "overlapping": overlapping, "clock_offset": clock_offset, "thread_environment": thread_environment,
+            "worker_service": worker_service, "overlapping": overlapping,
+            "clock_offset": clock_offset, "thread_environment": thread_environment,
         }
