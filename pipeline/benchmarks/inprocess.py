@@ -112,6 +112,5 @@ def _replay(stage: str, imager: Imager, parameters: Parameters, setup: model.Set
     if stage == "image":
         image.image(imager, parameters, edges, lambda number: None)
         return
-    loop = selfcal.SelfCalibration(imager, parameters, setup.time, setup.frequency.size, edges,
-                                   float(setup.sigma > 0))
+    loop = selfcal.SelfCalibration(imager, parameters, setup, edges, float(setup.sigma > 0))
     loop.run(_Silent())

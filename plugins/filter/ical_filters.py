@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -103,6 +104,17 @@ def role_options(roles: list[str]) -> list[str]:
     return [name for spec in specs for name in spec.get("options", {})]
 
 
+def overlapping(routes: list[str], subnets: list[str]) -> list[str]:
+    """Those of the routes (`address/length`) that share addresses with one of the subnets."""
+    ours = [ipaddress.ip_network(subnet) for subnet in subnets]
+    return [route for route in routes if any(ipaddress.ip_network(route).overlaps(our) for our in ours)]
+
+
+def clock_offset(clock: float, before: float, after: float) -> float:
+    """Seconds by which a host's clock is off at the least, read between two readings of the controller's."""
+    return max(clock - after, 0.0) + min(clock - before, 0.0)
+
+
 def worker_service(host: str) -> str:
     """Name of the service of the workers on a host of the inventory."""
     return "ical-worker-" + re.sub("[^a-zA-Z0-9-]+", "-", host)
@@ -121,5 +133,6 @@ class FilterModule:
             "files_digest": files_digest, "bind_mounts": bind_mounts, "absolute": absolute,
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,
-            "worker_service": worker_service, "thread_environment": thread_environment,
+            "worker_service": worker_service, "overlapping": overlapping,
+            "clock_offset": clock_offset, "thread_environment": thread_environment,
         }

@@ -174,6 +174,23 @@ def settings() -> dict[str, str]:
     }
 
 
+def parse_routes(table: str) -> list[str]:
+    """`address/length` of the routes in the text of /proc/net/route, without the default one."""
+    found: set[str] = set()
+    for row in (line.split() for line in table.splitlines()[1:]):
+        address, mask = (int.from_bytes(bytes.fromhex(row[k]), "little") for k in (1, 7))
+        if mask:
+            found.add(f"{'.'.join(str(address >> shift & 255) for shift in (24, 16, 8, 0))}/{mask.bit_count()}")
+    return sorted(found)
+
+
+def default_mtu(table: str) -> int:
+    """MTU of the link of the default route in the text of /proc/net/route, 0 where there is none."""
+    rows = [line.split() for line in table.splitlines()[1:]]
+    links = [row[0] for row in rows if row[1] == "00000000" and row[7] == "00000000"]
+    return int(text(f"/sys/class/net/{links[0]}/mtu") or 0) if links else 0
+
+
 def read_json(path: str | Path) -> dict:
     """A JSON file of the deployment's state, {} when it is not there."""
     content = text(path)

@@ -39,7 +39,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 host:
-  description: System, machine, memory, space, listeners, packages and state files.
+  description: System, machine, clock, routes, memory, space, listeners, packages and state files.
   returned: always
   type: dict
 engine:
@@ -56,7 +56,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ical_engine import Engine, EngineError
-from ansible.module_utils.ical_host import listeners, packages, read_json, text
+from ansible.module_utils.ical_host import default_mtu, listeners, packages, parse_routes, read_json, text
 
 OURS = "org.ical-swarm"
 
@@ -89,7 +89,11 @@ def memory() -> int:
 def describe_host(wanted: dict) -> dict:
     """What there is beside the engine."""
     names = ("docker", "swarm", "image")
+    routes = text("/proc/net/route")
     return {
+        "clock": time.time(),
+        "routes": parse_routes(routes),
+        "mtu": default_mtu(routes),
         "system": system(),
         "machine": platform.machine(),
         "python": platform.python_version(),

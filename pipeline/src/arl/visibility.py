@@ -166,6 +166,19 @@ def stokes_i(
                          dataset["FLAG"].values[..., index])
 
 
+def receptors(dataset: xr.Dataset, column: str = "VISIBILITY") -> np.ndarray | None:
+    """Correlations of two receptors as matrices (time, baseline, chan, 2, 2); None: Stokes I.
+
+    Where only the parallel hands were kept the others are zero.
+    """
+    vis = dataset[column].values
+    if vis.shape[-1] == 2:
+        four = np.zeros((*vis.shape[:-1], 4), vis.dtype)
+        four[..., [0, 3]] = vis
+        vis = four
+    return vis.reshape(*vis.shape[:-1], 2, 2) if vis.shape[-1] == 4 else None
+
+
 def combine_hands(
     vis: np.ndarray, weight: np.ndarray, flag: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

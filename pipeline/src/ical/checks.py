@@ -23,7 +23,7 @@ def check(parameters: Parameters) -> list[Problem]:
     """All problems in the combination of parameters."""
     checks: tuple[Callable[[Parameters], Problems], ...] = (
         _source, _simulation_only, _observation, _noise, _imaging, _spectral, _selfcal,
-        _flux_scale, _measurement_set, _files)
+        _solutions, _flux_scale, _measurement_set, _files)
     return [problem for one in checks for problem in one(parameters)]
 
 
@@ -192,6 +192,41 @@ def _selfcal(p: Parameters) -> Problems:
                           ("selfcal.terms", "selfcal.cycles"))
 
 
+def _solutions(p: Parameters) -> Problems:
+    """Kinds, bandwidths, smoothing and flagging of solutions act on the terms that are solved."""
+    s = p.selfcal
+    for name in ("jones", "solution_bandwidth", "smoothing_time", "smoothing_frequency"):
+        for term in sorted(getattr(s, name).model_fields_set - set(s.terms)):
+            if getattr(getattr(s, name), term) not in (None, "scalar"):
+                yield Problem(f"selfcal.{name}.{term}", f"acts on term {term}, which is not in "
+                              f"selfcal.terms; add it there or remove this.", ("selfcal.terms",))
+    if s.global_solution and (s.solution_bandwidth.T or s.solution_bandwidth.G):
+        yield Problem("selfcal.global_solution", "makes one solution for all channels, and "
+                      "selfcal.solution_bandwidth one for some Hz; remove one of the two.",
+                      ("selfcal.solution_bandwidth",))
+    if s.outlier_mad is not None and set(s.terms) <= {"T"}:
+        yield Problem("selfcal.outlier_mad", "needs a term with amplitudes, and T has phases "
+                      "alone; add G to selfcal.terms, or remove it.", ("selfcal.terms",))
+    if p.receptors and p.simulated:
+        yield Problem("selfcal.jones", "diagonal and full act only on a Measurement Set, and "
+                      "Stokes I is simulated; change them to scalar.", ("observation",))
+    if s.reference_antenna is not None and p.observation is not None:
+        yield from _reference(s.reference_antenna, p.observation)
+
+
+def _reference(name: str, o: Observation) -> Problems:
+    from arl.telescope import load_layout, within
+
+    try:
+        names = within(load_layout(o.layout), o.r_max).names
+    except InputError:
+        return  # said by _array
+    if name not in names:
+        yield Problem("selfcal.reference_antenna", f"there is no {name} in this layout within "
+                      f"r_max; its stations are {names[0]} to {names[-1]}.",
+                      ("observation.layout", "observation.r_max"))
+
+
 def _flux_scale(p: Parameters) -> Problems:
     """The start model is what the amplitudes must be solved against first."""
     s = p.selfcal
@@ -229,9 +264,15 @@ def _measurement_set(p: Parameters) -> Problems:
         from ical.stages.ingest import select
 
         try:
-            select(p.input)
+            found = select(p.input)
         except InputError as error:
             yield Problem("input", str(error))
+            return
+        full = any(getattr(p.selfcal.jones, t) == "full" for t in p.selfcal.terms)
+        if p.receptors and len(found.products) < (4 if full else 2):
+            yield Problem("selfcal.jones", f"{'full needs four' if full else 'diagonal needs two'} "
+                          f"correlations of two receptors, and {path} has not so many; change it.",
+                          ("input.measurement_set",))
 
 
 def _files(p: Parameters) -> Problems:

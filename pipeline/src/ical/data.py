@@ -24,6 +24,8 @@ class PartitionData:
     time: UTC seconds, shape (time,). frequency: Hz, shape (chan,).
     uvw: metres, shape (time, baseline, 3). antenna1, antenna2: shape (baseline,).
     vis: complex64, weight: float32, both (time, baseline, chan); weight 0 is flagged.
+    correlations: of two receptors (time, baseline, chan, 2, 2), where they were kept. products: how
+        many of them are in the store.
     """
 
     time: np.ndarray
@@ -35,11 +37,14 @@ class PartitionData:
     antenna2: np.ndarray
     antenna_names: tuple[str, ...]
     phase_centre: tuple[float, float]
+    correlations: np.ndarray | None = None
+    products: int = 1
 
     @property
     def nbytes(self) -> int:
         """Bytes of the large arrays."""
-        return self.uvw.nbytes + self.vis.nbytes + self.weight.nbytes
+        kept = self.correlations.nbytes if self.correlations is not None else 0
+        return self.uvw.nbytes + self.vis.nbytes + self.weight.nbytes + kept
 
 
 class ByteCache:
@@ -83,7 +88,7 @@ def load(path: str, column: str) -> PartitionData:
 
 def _read(path: str, column: str) -> PartitionData:
     from arl.io.zarr import read_dataset
-    from arl.visibility import antennas, stokes_i
+    from arl.visibility import antennas, receptors, stokes_i
 
     dataset = read_dataset(path)
     vis, weight = stokes_i(dataset, column)
@@ -91,5 +96,6 @@ def _read(path: str, column: str) -> PartitionData:
     return PartitionData(
         np.asarray(dataset["time"].values, float), np.asarray(dataset["frequency"].values, float),
         np.asarray(dataset["UVW"].values, float), vis, weight, antenna1, antenna2, tuple(names),
-        tuple(dataset.attrs["phase_centre_rad"]),
+        tuple(dataset.attrs["phase_centre_rad"]), receptors(dataset, column),
+        dataset.sizes["polarization"],
     )

@@ -264,6 +264,39 @@ class SolutionInterval(Section):
         None, gt=0, description="solution interval of B, s; null: the whole observation")
 
 
+class SolutionBandwidth(Section):
+    """How many Hz one solution of each term holds for."""
+
+    T: float | None = Field(
+        None, gt=0, description="bandwidth of a solution of T, Hz; null: one channel, or as many "
+        "as a predicted signal-to-noise of 5 takes where all times together do not suffice")
+    G: float | None = Field(
+        None, gt=0, description="bandwidth of a solution of G, Hz; null: as T, for a predicted "
+        "signal-to-noise of 30")
+    B: float | None = Field(
+        None, gt=0, description="bandwidth of a solution of B, Hz; null: one channel")
+
+
+class Jones(Section):
+    """What one solution of each term is: a gain for both receptors, one each, or a matrix."""
+
+    T: Literal["scalar", "diagonal"] = Field(
+        "scalar", description="T: scalar (both receptors alike) or diagonal (one each)")
+    G: Literal["scalar", "diagonal", "full"] = Field(
+        "scalar", description="G: scalar, diagonal, or full (a Jones matrix); all but scalar need "
+        "a Measurement Set with the correlations of both receptors")
+    B: Literal["scalar", "diagonal", "full"] = Field(
+        "scalar", description="B: scalar, diagonal or full")
+
+
+class SmoothingWidth(Section):
+    """Standard deviation of a Gaussian that averages solutions and fills flagged ones."""
+
+    T: float | None = Field(None, gt=0, description="of T; null: none")
+    G: float | None = Field(None, gt=0, description="of G; null: none")
+    B: float | None = Field(None, gt=0, description="of B; null: none")
+
+
 class Selfcal(Section):
     """The loop that calibrates the data on the image made from them."""
 
@@ -275,6 +308,19 @@ class Selfcal(Section):
     first_cycle: FirstCycle = Field(FirstCycle(), description="first cycle of each term")
     solution_interval: SolutionInterval = Field(
         SolutionInterval(), description="solution interval of each term, s")
+    solution_bandwidth: SolutionBandwidth = Field(
+        SolutionBandwidth(), description="bandwidth of a solution of each term, Hz")
+    jones: Jones = Field(
+        Jones(), description="kind of each term: scalar, diagonal or full")
+    smoothing_time: SmoothingWidth = Field(
+        SmoothingWidth(), description="smoothing of solutions in time by term, standard deviation "
+        "of a Gaussian, s; flagged ones are interpolated")
+    smoothing_frequency: SmoothingWidth = Field(
+        SmoothingWidth(), description="smoothing of solutions in frequency by term, standard "
+        "deviation of a Gaussian, Hz; flagged ones are interpolated")
+    reference_antenna: str | None = Field(
+        None, min_length=1, description="name of the antenna whose phases are zero; null: the "
+        "first with a solution")
     global_solution: bool = Field(
         False, description="one T and G solution over all channels (true) or one per channel")
     cycles: int = Field(5, ge=1, description="most cycles")
@@ -282,6 +328,9 @@ class Selfcal(Section):
         UvRange(), description="baselines that gains are solved from: {min_m, max_m}, m")
     min_snr: float = Field(
         3.0, ge=0, description="flag gain solutions of a signal-to-noise below this")
+    outlier_mad: float | None = Field(
+        None, gt=0, description="flag gain amplitudes farther from their antenna's median than "
+        "this many times 1.4826 median absolute deviations; null: none")
     clean: MinorLoop | None = Field(
         None, description="what deconvolution does differently here; the rest as in imaging.clean")
     start_model: str | None = Field(
@@ -329,6 +378,13 @@ class Parameters(Section):
     resources: Resources = Field(Resources(), description="local cluster")
     superseded: Annotated[tuple[Superseded, ...], Field(strict=False)] = Field(
         (), description="written by ical: parameters of a 2018 file that act no longer")
+
+    @property
+    def receptors(self) -> bool:
+        """Whether a term is solved for each receptor, so that their correlations are kept."""
+        kinds = self.selfcal.jones
+        return self.selfcal.enabled and any(
+            getattr(kinds, t) != "scalar" for t in self.selfcal.terms)
 
     @property
     def simulated(self) -> bool:

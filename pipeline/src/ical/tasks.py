@@ -163,8 +163,19 @@ def correct(
     """Visibilities divided by the product of all terms' gains, and their weights."""
     if not gains:
         return data.vis, data.weight
-    product = np.prod(gains, axis=0)
-    return apply.correct(data.vis, data.weight, product, data.antenna1, data.antenna2)
+    product = apply.combine_gains(gains)
+    if data.correlations is None:
+        return apply.correct(data.vis, data.weight, product, data.antenna1, data.antenna2)
+    vis, weight = correct_receptors(data, data.correlations, gains)
+    return (vis[..., 0, 0] + vis[..., 1, 1]) / 2, weight
+
+
+def correct_receptors(
+    data: PartitionData, correlations: np.ndarray, gains: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Correlations (time, baseline, chan, 2, 2) corrected by Jones matrices; Stokes I's weight."""
+    return apply.correct_jones(correlations, data.weight, apply.combine_gains(gains),
+                               data.antenna1, data.antenna2)
 
 
 @dataclass(frozen=True)
@@ -177,7 +188,7 @@ class Calibration:
         and channels (global numbers).
     local: how many of the leading terms have all their intervals inside one partition.
     start: gains to start from by term, on the partition's intervals.
-    min_snr: solutions below it are flagged.
+    conditioning: which solutions are flagged, and the reference antenna.
     start_model: components to calibrate against in place of the image model, or None.
     scale: see `solve_terms`.
     min_baseline, max_baseline: m, of what is calibrated on; None: no limit.
@@ -186,7 +197,7 @@ class Calibration:
     terms: tuple[chain.TermBlocks, ...]
     local: int
     start: dict[str, np.ndarray]
-    min_snr: float
+    conditioning: conditioning.Conditioning
     start_model: sky.Components | None
     scale: dict[str, np.ndarray | float]
     min_baseline: float | None
@@ -217,7 +228,7 @@ def calibrate(
     used = _selected(data, data.weight, work.min_baseline, work.max_baseline)
     matrices = reduce_against(data, used, against, work.terms)
     solved, matrices = solve_terms(
-        matrices, work.terms[: work.local], work.start, work.min_snr, work.scale)
+        matrices, work.terms[: work.local], work.start, work.conditioning, work.scale, {})
     if work.local < len(work.terms):
         return PassResult(solved, chain.keep_terms(matrices, work.local), None)
     gains = [chain.expand(solved[t.name], t) for t in work.terms]
@@ -247,19 +258,22 @@ def solve_terms(
     matrices: chain.CellMatrices,
     terms: Sequence[chain.TermBlocks],
     start: dict[str, np.ndarray],
-    min_snr: float,
+    how: conditioning.Conditioning,
     scale: Mapping[str, np.ndarray | float],
+    smoothing: Mapping[str, conditioning.Smoothing],
 ) -> tuple[dict[str, chain.TermSolution], chain.CellMatrices]:
     """Solve terms in order and flag, reference and scale each before the next.
 
     `scale` is the mean amplitude that a term's gains are brought to, for each of its intervals or
-    all; those of a term without one stay as they were solved.
+    all; those of a term without one stay as they were solved. `smoothing` is that of the terms
+    that are smoothed.
     """
 
     def finish(term: chain.TermBlocks, solution: Solution) -> np.ndarray:
         scaled = term.name in scale
-        gain = conditioning.condition(solution, min_snr=min_snr, normalise=scaled)
-        return gain * scale[term.name] if scaled else gain
+        gain = conditioning.condition(
+            solution, how, normalise=scaled, smoothing=smoothing.get(term.name))
+        return conditioning.scale_amplitudes(gain, scale[term.name]) if scaled else gain
 
     return chain.solve_chain(matrices, terms, start, finish, chain.SolverOptions())
 
@@ -278,8 +292,9 @@ def reduce_against(
     """Normal matrices of the data, with given weights, against predicted visibilities."""
     times = chain.refine([t.time_block for t in terms])
     channels = chain.refine([t.channel_block for t in terms])
+    observed = data.vis if data.correlations is None else data.correlations
     a, b = normal.reduce(
-        data.vis, predicted, weight, data.antenna1, data.antenna2, len(data.antenna_names),
+        observed, predicted, weight, data.antenna1, data.antenna2, len(data.antenna_names),
         times.index, channels.index,
     )
     return chain.CellMatrices(a, b, times, channels)
@@ -340,6 +355,10 @@ def write_corrected(source: Source, gains: Sequence[np.ndarray]) -> int:
     from arl.io.zarr import write_corrected as write
 
     data = load(source.path, source.column)
-    vis, _ = correct(data, gains)
+    if data.correlations is None:
+        vis = correct(data, gains)[0][..., None]
+    else:
+        four, _ = correct_receptors(data, data.correlations, gains)
+        vis = four.reshape(*four.shape[:3], 4)[..., slice(None) if data.products == 4 else [0, 3]]
     write(source.path, vis)
     return int(vis.nbytes)

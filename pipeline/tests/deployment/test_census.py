@@ -95,3 +95,14 @@ COMMIT
     assert host.parse_chains(saved) == ["filter DOCKER-USER", "nat DOCKER"]
     assert host.parse_forward_policy(saved) == "DROP"
     assert host.parse_forward_policy("") == "ACCEPT"
+
+
+def test_routes_of_the_kernel_are_networks_without_the_default_one():
+    head = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+    table = head + ("eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0\n"
+                    "docker0 000011AC 00000000 0001 0 0 0 0000FFFF 0 0 0\n"
+                    "eth0 000200C0 00000000 0001 0 0 0 00FFFFFF 0 0 0\n")
+    assert host.parse_routes(table) == ["172.17.0.0/16", "192.0.2.0/24"]
+    assert host.default_mtu(head) == 0
+    assert host.default_mtu(head + "lo 00000000 0 0 0 0 0 00000000 0 0 0\n") == int(
+        host.text("/sys/class/net/lo/mtu"))

@@ -14,6 +14,18 @@ def filters_fixture(load_plugin):
     return load_plugin("filter/ical_filters.py", "ical_filters")
 
 
+def test_routes_that_share_addresses_with_a_subnet_are_found(filters):
+    routes = ["10.0.0.0/8", "172.17.0.0/16", "10.79.2.0/24", "10.80.0.0/16"]
+    assert filters.overlapping(routes, ["10.79.0.0/22"]) == ["10.0.0.0/8", "10.79.2.0/24"]
+    assert filters.overlapping(routes, []) == []
+
+
+@pytest.mark.parametrize(("clock", "offset"),
+                         [(100.5, 0), (99, -1), (104, 2), (100, 0), (102, 0)])
+def test_a_clock_read_between_two_readings_is_off_by_no_more_than_they_prove(filters, clock, offset):
+    assert filters.clock_offset(clock, 100, 102) == offset
+
+
 def test_progress_reads_like_a_sentence(follow):
     event = {"event": "progress", "stage": "selfcal", "fraction": 0.42, "cycle": 3, "cycles": 5,
              "eta_s": 120}

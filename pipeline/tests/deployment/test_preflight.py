@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible.module_utils import ical_host as host
 
 
 @pytest.mark.parametrize(("wrong", "told"), [
@@ -29,6 +30,16 @@ all: {vars: {ansible_connection: local}}
     assert "Traceback" not in result.stdout + result.stderr
     assert "changed=0" in result.stdout
     assert not (tmp_path / "state").exists()
+
+
+def test_a_subnet_that_the_host_has_a_route_to_is_refused(playbook):
+    routes = host.parse_routes(host.text("/proc/net/route"))
+    if not routes:
+        pytest.skip("this machine has no route but the default one")
+    result = playbook("--check", "site.yml", "--tags", "preflight",
+                      "-e", f"swarm_subnet={routes[0]}")
+    assert result.returncode != 0
+    assert f"it has routes to {routes[0]}, which overlap" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("name", ["site.yml", "teardown.yml", "status.yml"])

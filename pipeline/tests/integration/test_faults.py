@@ -110,7 +110,7 @@ def calibrated(kind, cluster, parameters, setup, plan, sources):
     grid = image.grid_of(parameters, setup.npixel, setup.cell)
     imager = kind(cluster, plan, sources, grid, False)
     edges = image.band_edges(plan, setup.frequency, setup.channel_width)
-    loop = selfcal.SelfCalibration(imager, parameters, setup.time, setup.frequency.size, edges, 0.0)
+    loop = selfcal.SelfCalibration(imager, parameters, setup, edges, 0.0)
     return loop.run(Silent()), imager
 
 

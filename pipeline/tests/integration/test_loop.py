@@ -69,8 +69,7 @@ def imager_of(cluster, observed, column):
 
 
 def loop_of(imager, parameters, setup, edges):
-    return selfcal.SelfCalibration(imager, parameters, setup.time, setup.frequency.size, edges,
-                                   float(setup.sigma > 0))
+    return selfcal.SelfCalibration(imager, parameters, setup, edges, float(setup.sigma > 0))
 
 
 def brightest(setup, images, band):

@@ -6,6 +6,7 @@ import pytest
 from arl.calibration import chain
 from arl.calibration.apply import correct
 from arl.calibration.conditioning import (
+    Conditioning,
     condition,
     flagged_fraction,
     normalise_amplitudes,
@@ -108,7 +109,7 @@ def test_an_antenna_without_data_is_flagged_and_left_at_one(observation):
                   np.zeros(N_CHANNEL, int))
     solution = solve(a, b, mode="phase", **OPTIONS)
     assert solution.gain[0, 0, 3] == 1
-    gain = condition(solution, min_snr=3.0, normalise=False)
+    gain = condition(solution, Conditioning(3.0), normalise=False)
     assert np.isnan(gain[0, 0, 3])
     assert flagged_fraction(gain)[3] == 1
     assert np.delete(flagged_fraction(gain), 3).max() == 0
@@ -121,7 +122,7 @@ def test_pure_noise_is_flagged(observation):
     a, b = matrices(1000 * (noise[0] + 1j * noise[1]), model, first, second, np.arange(N_TIME),
                     np.arange(N_CHANNEL))
     solution = solve(a, b, mode="phase", **OPTIONS)
-    assert np.isnan(condition(solution, min_snr=5.0, normalise=False)).mean() > 0.9
+    assert np.isnan(condition(solution, Conditioning(5.0), normalise=False)).mean() > 0.9
 
 
 def test_correction_undoes_corruption_and_keeps_the_weighted_misfit(observation):
@@ -226,7 +227,10 @@ def test_solution_intervals():
     np.testing.assert_array_equal(time_blocks(time, None), np.arange(6))
     np.testing.assert_array_equal(time_blocks(time, 20.0), [0, 0, 1, 1, 2, 2])
     np.testing.assert_array_equal(time_blocks(np.array([0.0, 1.0, 100.0]), 10.0), [0, 0, 1])
-    np.testing.assert_array_equal(channel_blocks(3, joint=True), [0, 0, 0])
+    frequency = np.array([100.0, 101.0, 102.0])
+    np.testing.assert_array_equal(channel_blocks(frequency, None), [0, 1, 2])
+    np.testing.assert_array_equal(channel_blocks(frequency, 2.0), [0, 0, 1])
+    np.testing.assert_array_equal(channel_blocks(frequency, np.inf), [0, 0, 0])
     assert is_inside(np.array([0, 0, 1, 1]), [(0, 2), (2, 4)])
     assert not is_inside(np.array([0, 1, 1, 2]), [(0, 2), (2, 4)])
 

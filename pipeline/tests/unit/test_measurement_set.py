@@ -12,6 +12,7 @@ from arl.errors import InputError
 from arl.gridding import invert
 from arl.io.measurement_set import describe, read, select
 from arl.telescope import baseline_uvw, baselines, load_layout, within
+from arl.visibility import receptors
 
 CENTRE = (np.radians(30.0), np.radians(-60.0))
 FREQUENCY = np.linspace(95e6, 105e6, 4)
@@ -224,3 +225,37 @@ def test_a_source_far_from_the_centre_is_imaged_where_it_is(tmp_path):
                    npixel=256, cell=cell, epsilon=1e-5, threads=1) / weight.sum()
     assert np.unravel_index(image.argmax(), image.shape) == (128 + i, 128 + j)
     assert image.max() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_correlations_of_both_receptors_stay_when_asked_for(tmp_path):
+    """Of a reversed baseline the conjugate transpose, and what is bad in one is bad in all."""
+    uvw, vis = observed()
+    rows = rows_of(uvw, vis)
+    rows["ANTENNA1"], rows["ANTENNA2"] = rows["ANTENNA2"].copy(), rows["ANTENNA1"].copy()
+    rows["UVW"] = -rows["UVW"]
+    rows["DATA"] = rows["DATA"][..., [0, 2, 1, 3]].conj()
+    rows["FLAG"] = np.zeros(rows["DATA"].shape, bool)
+    rows["FLAG"][0, 1, 2] = True
+    contents = contents_of(write_ms(tmp_path / "a.ms", rows, FREQUENCY))
+    dataset = read(contents, (0, TIME.size), (0, FREQUENCY.size), receptors=True)
+    assert dataset["polarization"].values.tolist() == ["XX", "XY", "YX", "YY"]
+    expected = vis.copy()
+    expected[0, 0, 1] = 0
+    np.testing.assert_array_equal(dataset["VISIBILITY"].values, expected)
+    assert np.argwhere(dataset["FLAG"].values.all(axis=-1)).tolist() == [[0, 0, 1]]
+    assert dataset["FLAG"].values.sum() == 4
+    matrices = receptors(dataset)
+    np.testing.assert_array_equal(matrices[1, 2, 0], vis[1, 2, 0].reshape(2, 2))
+
+
+def test_parallel_hands_alone_are_diagonal_matrices(tmp_path):
+    uvw, vis = observed()
+    contents = contents_of(write_ms(tmp_path / "a.ms", rows_of(uvw, vis[..., [0, 3]]), FREQUENCY,
+                                    correlations=("RR", "LL")))
+    dataset = read(contents, (0, TIME.size), (0, FREQUENCY.size), receptors=True)
+    assert dataset["polarization"].values.tolist() == ["RR", "LL"]
+    matrices = receptors(dataset)
+    np.testing.assert_array_equal(matrices[..., 0, 0], vis[..., 0])
+    np.testing.assert_array_equal(matrices[..., 1, 1], vis[..., 3])
+    assert not matrices[..., 0, 1].any()
+    assert receptors(read(contents, (0, 1), (0, 1))) is None

@@ -39,7 +39,7 @@ def store(request, tmp_path):
         dataset = read(contents, (0, 1), (0, 1))
     write_dataset(dataset, tmp_path / "p.zarr")
     corrected = 2 * dataset["VISIBILITY"].values[..., 0]
-    write_corrected(tmp_path / "p.zarr", corrected)
+    write_corrected(tmp_path / "p.zarr", corrected[..., None])
     return tmp_path / "p.zarr", corrected
 
 

@@ -72,8 +72,7 @@ class Observed:
     def self_calibrate(self, cluster, unit_noise=1.0):
         """The loop and its result."""
         imager, edges = self.imager(cluster, "VISIBILITY")
-        loop = selfcal.SelfCalibration(imager, self.parameters, self.setup.time,
-                                       self.setup.frequency.size, edges, unit_noise)
+        loop = selfcal.SelfCalibration(imager, self.parameters, self.setup, edges, unit_noise)
         return loop, loop.run(Silent())
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+
 import numpy as np
 
 
@@ -22,3 +25,48 @@ def correct(
     power = np.where(usable, np.abs(gains) ** 2, 0.0).astype(weight.dtype)
     corrected = vis * inverse[:, antenna1] * np.conj(inverse[:, antenna2])
     return corrected, weight * power[:, antenna1] * power[:, antenna2]
+
+
+def combine_gains(gains: Sequence[np.ndarray]) -> np.ndarray:
+    """The product of several terms' gains (time, ant, chan), or matrices (time, ant, chan, 2, 2).
+
+    The first is the one nearest to the receiver: it is solved on the data as they are.
+    """
+    return reduce(np.matmul if gains[0].ndim == 5 else np.multiply, gains)
+
+
+def invert_jones(jones: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverses of matrices (..., 2, 2), zero where they have none, and |det| (...), zero there."""
+    finite = np.isfinite(jones).all(axis=(-1, -2))
+    matrix = np.where(finite[..., None, None], jones, 0.0)
+    (a, b), (c, d) = np.moveaxis(matrix, (-2, -1), (0, 1))
+    det = a * d - b * c
+    usable = np.abs(det) > 1e-14 * np.sum(np.abs(matrix) ** 2, axis=(-1, -2))
+    factor = np.divide(1.0, det, out=np.zeros_like(det), where=usable)
+    adjugate = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
+    return adjugate * factor[..., None, None], np.where(usable, np.abs(det), 0.0)
+
+
+def correct_jones(
+    vis: np.ndarray,
+    weight: np.ndarray,
+    jones: np.ndarray,
+    antenna1: np.ndarray,
+    antenna2: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """J_p^-1 V J_q^-H, and the weight of its Stokes I.
+
+    With I = (V_00 + V_11) / 2 = tr(J_p^-1 V J_q^-H) / 2 and the same noise in the four
+    correlations, the variance of I is |J_q^-H J_p^-1|^2 / 4 of theirs (Frobenius norm), and that of
+    uncorrected data 1 / 2: so the weight is multiplied by 2 / |J_q^-H J_p^-1|^2.
+
+    vis: (time, baseline, chan, 2, 2); weight: of Stokes I, (time, baseline, chan); jones: (time,
+    ant, chan, 2, 2). One that is not finite or has no inverse flags its visibilities: both vis and
+    weight become 0.
+    """
+    inverse, _ = invert_jones(jones)
+    left = inverse[:, antenna1].astype(vis.dtype)
+    right = np.conj(np.swapaxes(inverse, -1, -2))[:, antenna2].astype(vis.dtype)
+    norm = np.sum(np.abs(right @ left) ** 2, axis=(-1, -2))
+    factor = np.divide(2.0, norm, out=np.zeros_like(norm), where=norm > 0)
+    return left @ vis @ right, (weight * factor).astype(weight.dtype)

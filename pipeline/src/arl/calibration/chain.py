@@ -5,7 +5,11 @@ intervals of all terms. To correct the data by a term that has been solved, and 
 longer interval of the next, is then arithmetic on the matrices and touches no visibility: with
 V' = V / (g_p conj(g_q)) and w' = w |g_p|^2 |g_q|^2,
 
-    A'_pq = sum w' V' conj(M) = conj(g_p) g_q A_pq,     B'_pq = |g_p|^2 |g_q|^2 B_pq.
+    A'_pq = sum w' V' conj(M) = conj(g_p) g_q A_pq,     B'_pq = |g_p|^2 |g_q|^2 B_pq,
+
+and with Jones matrices V' = J_p^-1 V J_q^-H, w' = w |det J_p| |det J_q|,
+
+    A'_pq = |det J_p| |det J_q| J_p^-1 A_pq J_q^-H,     B'_pq = |det J_p| |det J_q| B_pq.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arl.calibration.apply import invert_jones
 from arl.calibration.solver import Solution, solve
 
 
@@ -28,12 +33,14 @@ class TermBlocks:
     mode: "phase" or "amplitude_phase".
     time_block: shape (time,), the number of the solution interval each time belongs to.
     channel_block: shape (chan,), likewise for channels.
+    jones: "scalar", "diagonal" or "full"; all but the first need data of two receptors.
     """
 
     name: str
     mode: str
     time_block: np.ndarray
     channel_block: np.ndarray
+    jones: str = "scalar"
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class TermSolution:
     Attributes
     ----------
     time_blocks, channel_blocks: global numbers of the intervals, shapes (tb,) and (cb,).
-    gain: shape (tb, cb, ant), complex128, NaN where flagged; snr: the same shape.
+    gain: shape (tb, cb, ant), complex128, NaN where flagged; (tb, cb, ant, 2, 2) where the data
+        are of two receptors. snr: (tb, cb, ant).
     """
 
     name: str
@@ -91,8 +99,11 @@ def correct_matrices(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The matrices of data corrected by `gain`; shapes (..., ant, ant) and (..., ant).
 
-    A gain that is not finite or zero is a flagged one: its rows and columns become zero.
+    Both `a` and `gain` have another (2, 2) with two receptors. A gain that is not finite or zero is
+    a flagged one: its rows and columns become zero.
     """
+    if a.ndim > b.ndim:
+        return _correct_jones(a, b, gain)
     usable = np.isfinite(gain) & (gain != 0)
     g = np.where(usable, gain, 0.0)
     power = np.abs(g) ** 2
@@ -100,8 +111,18 @@ def correct_matrices(
     return corrected_a, b * power[..., :, None] * power[..., None, :]
 
 
+def _correct_jones(
+    a: np.ndarray, b: np.ndarray, gain: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    inverse, det = invert_jones(gain)
+    left = inverse * det[..., None, None]
+    right = np.conj(np.swapaxes(left, -1, -2))
+    corrected = left[..., :, None, :, :] @ a @ right[..., None, :, :, :]
+    return corrected, b * det[..., :, None] * det[..., None, :]
+
+
 def sum_cells(cells: np.ndarray, time_of: np.ndarray, channel_of: np.ndarray) -> np.ndarray:
-    """Add the matrices (time cell, channel cell, ant, ant) that fall in the same larger cells."""
+    """Add the matrices (time cell, channel cell, ...) that fall in the same larger cells."""
     shape = (time_of.max() + 1, channel_of.max() + 1, *cells.shape[2:])
     total = np.zeros(shape, cells.dtype)
     np.add.at(total, (time_of[:, None], channel_of[None, :]), cells)
@@ -114,7 +135,7 @@ class CellMatrices:
 
     Attributes
     ----------
-    a, b: shape (time cell, channel cell, ant, ant).
+    a, b: shape (time cell, channel cell, ant, ant); a with another (2, 2) for two receptors.
     times, channels: the cells; row k of `blocks` belongs to term k of the terms at hand.
     """
 
@@ -136,7 +157,8 @@ def solve_chain(
     Parameters
     ----------
     terms: in the order in which they are solved, those of the rows of the matrices' cells.
-    start: gains to start from by term name, shape (time block, channel block, ant); may be empty.
+    start: gains to start from by term name, shape (time block, channel block, ant), with another
+        (2, 2) for two receptors; may be empty.
     finish: flags, references and normalises a solution; returns the gains, NaN where flagged.
 
     Returns
@@ -151,7 +173,7 @@ def solve_chain(
         solution = solve(
             sum_cells(a, time_of, channel_of), sum_cells(b, time_of, channel_of),
             mode=term.mode, start=start.get(term.name), tolerance=options.tolerance,
-            max_iterations=options.max_iterations,
+            max_iterations=options.max_iterations, jones=term.jones,
         )
         gain = finish(term, solution)
         solved[term.name] = TermSolution(term.name, time_blocks, channel_blocks, gain,
@@ -174,9 +196,8 @@ def merge(parts: Sequence[CellMatrices]) -> CellMatrices:
     """Add the matrices of several partitions, cell by cell, in their order."""
     times = refine(list(np.concatenate([p.times.blocks for p in parts], axis=1)))
     channels = refine(list(np.concatenate([p.channels.blocks for p in parts], axis=1)))
-    antennas = parts[0].a.shape[-2:]
-    a = np.zeros((times.size, channels.size, *antennas), parts[0].a.dtype)
-    b = np.zeros(a.shape, parts[0].b.dtype)
+    a, b = (np.zeros((times.size, channels.size, *x.shape[2:]), x.dtype)
+            for x in (parts[0].a, parts[0].b))
     time_start = channel_start = 0
     for part in parts:
         rows = times.index[time_start:time_start + part.times.size]
@@ -189,7 +210,7 @@ def merge(parts: Sequence[CellMatrices]) -> CellMatrices:
 
 
 def expand(solution: TermSolution, term: TermBlocks) -> np.ndarray:
-    """The gains of the times and channels of a term, shape (time, ant, chan)."""
+    """The gains of the times and channels of a term, shape (time, ant, chan), or (..., 2, 2)."""
     rows = np.searchsorted(solution.time_blocks, term.time_block)
     columns = np.searchsorted(solution.channel_blocks, term.channel_block)
     return np.swapaxes(solution.gain[rows][:, columns], 1, 2)

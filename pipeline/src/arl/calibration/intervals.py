@@ -24,15 +24,24 @@ def time_blocks(time: np.ndarray, interval: float | None) -> np.ndarray:
     return number
 
 
-def channel_blocks(n_channel: int, joint: bool) -> np.ndarray:
-    """One solution per channel, or one over all of them, shape (chan,)."""
-    return np.zeros(n_channel, int) if joint else np.arange(n_channel)
+def channel_blocks(frequency: np.ndarray, width: float | None) -> np.ndarray:
+    """The interval number of each channel (centres, Hz), shape (chan,).
+
+    None means one solution per channel; otherwise intervals of that many Hz are counted from the
+    first channel, and numbered without gaps; an infinite width is one solution for all.
+    """
+    return time_blocks(frequency, width)
 
 
 def is_inside(block: np.ndarray, pieces: list[tuple[int, int]]) -> bool:
     """Whether every interval lies inside one of the (start, stop) pieces of its axis."""
     return all(np.unique(block[stop:]).size == 0 or block[stop - 1] != block[stop]
                for _, stop in pieces if stop < block.size)
+
+
+def automatic_channels(n_channel: int, n_time: int, length: int) -> int:
+    """How many channels share a solution that needs `length` samples: one, if the times suffice."""
+    return min(n_channel, max(1, math.ceil(length / n_time)))
 
 
 def equal_blocks(n_time: int, length: int) -> np.ndarray:

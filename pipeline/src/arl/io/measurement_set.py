@@ -43,6 +43,8 @@ class Selection:
     ----------
     field, spectral_window, data_description: row numbers of the subtables.
     hands: numbers of the correlations whose mean is Stokes I.
+    products: names of the correlations of two receptors, such as XX, XY, YX, YY, or XX and YY
+        where the file has no others; empty where it has Stokes I. numbers: theirs in the file.
     """
 
     path: str
@@ -53,6 +55,8 @@ class Selection:
     data_description: int
     hands: tuple[int, ...]
     n_channel: int
+    products: tuple[str, ...]
+    numbers: tuple[int, ...]
 
     @property
     def query(self) -> str:
@@ -71,6 +75,7 @@ class Contents:
     frequency: Hz, (chan,), rising; `descending` where the file has it falling.
     channel_width: Hz, the mean. frequency_frame: such as TOPO.
     antenna_names: of those with a baseline; antenna_numbers: theirs in the file, (antenna,).
+    positions: of the antennas, ITRF, m (antenna, 3).
     antenna1, antenna2: indices into these, antenna1 < antenna2, (baseline,).
     phase_centre: right ascension and declination, rad.
     diameter: median of the antennas', m; 0 where the file does not know it.
@@ -87,6 +92,7 @@ class Contents:
     frequency_frame: str
     antenna_names: tuple[str, ...]
     antenna_numbers: np.ndarray
+    positions: np.ndarray
     antenna1: np.ndarray
     antenna2: np.ndarray
     phase_centre: tuple[float, float]
@@ -134,10 +140,11 @@ def select(
     number, name = _find_field(path, field, np.unique(fields))
     window, candidates = _find_window(
         path, spectral_window, np.unique(descriptions[fields == number]))
-    description, hands = _find_hands(path, window, candidates)
+    description, hands, names = _find_hands(path, window, candidates)
     with _opened(path, "SPECTRAL_WINDOW") as windows:
         n_channel = int(windows.getcell("CHAN_FREQ", window).size)
-    return Selection(path, column, number, name, window, description, hands, n_channel)
+    return Selection(path, column, number, name, window, description, hands, n_channel,
+                     *_products(names))
 
 
 def _require_columns(path: str, main: Any, column: str) -> None:
@@ -196,8 +203,8 @@ def _window_in_words(path: str, number: int) -> str:
 
 def _find_hands(
     path: str, window: int, candidates: list[tuple[int, int]]
-) -> tuple[int, tuple[int, ...]]:
-    """The data description whose correlations make Stokes I, and which of them do."""
+) -> tuple[int, tuple[int, ...], list[str]]:
+    """The data description whose correlations make Stokes I, which of them do, and all names."""
     with _opened(path, "POLARIZATION") as table:
         named = {k: [CORRELATIONS.get(int(c), str(c)) for c in table.getcell("CORR_TYPE", setup)]
                  for k, setup in candidates}
@@ -209,7 +216,18 @@ def _find_hands(
     if len(able) > 1:
         raise InputError(f"{path} has spectral window {window} in {len(able)} polarisation "
                          f"setups; split it by data description first.")
-    return next(iter(able.items()))
+    chosen, hands = next(iter(able.items()))
+    return chosen, hands, named[chosen]
+
+
+def _products(names: list[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The correlations of two receptors and their numbers, all four or the parallel hands."""
+    for first, last in PARALLEL_HANDS:
+        four = (first, first[0] + last[0], last[0] + first[0], last)
+        for wanted in (four, (first, last)):
+            if set(wanted) <= set(names) and "I" not in names:
+                return wanted, tuple(names.index(n) for n in wanted)
+    return (), ()
 
 
 def _hands_of(names: Sequence[str]) -> tuple[int, ...]:
@@ -247,6 +265,7 @@ def describe(selection: Selection, max_baseline: float | None = None) -> Content
     return Contents(
         selection, _telescope(selection.path), grid - UNIX_EPOCH, interval, frequency[order],
         bool(order[0] > order[-1]), width, frame, _names(selection.path, numbers), numbers,
+        _positions(selection.path, numbers),
         np.searchsorted(numbers, pairs >> 32), np.searchsorted(numbers, pairs & 0xFFFFFFFF),
         _phase_centre(selection), _diameter(selection.path, numbers), longest, longest_w)
 
@@ -315,6 +334,11 @@ def _names(path: str, numbers: np.ndarray) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _positions(path: str, numbers: np.ndarray) -> np.ndarray:
+    with _opened(path, "ANTENNA") as antennas:
+        return np.asarray(antennas.getcol("POSITION")[numbers], float)
+
+
 def _diameter(path: str, numbers: np.ndarray) -> float:
     with _opened(path, "ANTENNA") as antennas:
         known = antennas.getcol("DISH_DIAMETER")[numbers]
@@ -333,15 +357,18 @@ def _phase_centre(selection: Selection) -> tuple[float, float]:
 
 
 def read(
-    contents: Contents, times: tuple[int, int], channels: tuple[int, int]
+    contents: Contents, times: tuple[int, int], channels: tuple[int, int],
+    receptors: bool = False,
 ) -> xr.Dataset:
     """Stokes I of a block of times and channels (start, stop), on the grid (time, baseline).
 
-    Where a row is missing, flagged, without weight or not finite, the weight is 0 and the
-    sample is flagged; UVW is 0 where the row is missing.
+    With `receptors` the correlations of both of them stay (see `Selection.products`), and a sample
+    of which one is bad is bad in all. Where a row is missing, flagged, without weight or not
+    finite, the weight is 0 and the sample is flagged; UVW is 0 where the row is missing.
     """
+    products = contents.selection.products if receptors else ("I",)
     shape = (times[1] - times[0], contents.antenna1.size)
-    vis = np.zeros((*shape, channels[1] - channels[0]), np.complex64)
+    vis = np.zeros((*shape, channels[1] - channels[0], len(products)), np.complex64)
     weight, uvw = np.zeros(vis.shape, np.float32), np.zeros((*shape, 3))
     scan = np.zeros(shape[0], int)
     with _opened(contents.selection.path) as main:
@@ -349,8 +376,10 @@ def read(
         if rows.nrows():
             where = _cells(contents, rows, times)
             swapped = (rows.getcol("ANTENNA1") > rows.getcol("ANTENNA2"))
-            row_vis, weight[where] = _stokes_i(contents, rows, channels)
-            vis[where] = np.where(swapped[:, None], row_vis.conj(), row_vis)
+            row_vis, weight[where] = _row_values(contents, rows, channels, receptors)
+            # of the reversed baseline: the conjugate transpose, XY and YX exchanged
+            other = row_vis[..., [0, 2, 1, 3]] if len(products) == 4 else row_vis
+            vis[where] = np.where(swapped[:, None, None], other.conj(), row_vis)
             scan[where[0]] = rows.getcol("SCAN_NUMBER")
             uvw[where] = rows.getcol("UVW") * np.where(swapped, -1.0, 1.0)[:, None]
     frame = Frame(
@@ -358,7 +387,7 @@ def read(
         contents.frequency[slice(*channels)], contents.channel_width, uvw, contents.antenna1,
         contents.antenna2, contents.antenna_names, contents.phase_centre,
         contents.selection.field_name, scan, contents.frequency_frame, contents.telescope)
-    return make_visibility(frame, vis[..., None], weight[..., None], (weight == 0)[..., None])
+    return make_visibility(frame, vis, weight, weight == 0, products)
 
 
 def _block(contents: Contents, times: tuple[int, int]) -> str:
@@ -380,15 +409,16 @@ def _cells(
     return time, np.searchsorted(pairs, _codes(rows.getcol("ANTENNA1"), rows.getcol("ANTENNA2")))
 
 
-def _stokes_i(
-    contents: Contents, rows: Any, channels: tuple[int, int]
+def _row_values(
+    contents: Contents, rows: Any, channels: tuple[int, int], receptors: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Stokes I and its weight, both (row, chan), channels in rising order."""
+    """Stokes I or the receptors' correlations and weights, (row, chan, pol), channels rising."""
     first, last = channels[0], channels[1] - 1
     if contents.descending:
         n = contents.frequency.size
         first, last = n - 1 - last, n - 1 - first
-    hands, step = contents.selection.hands, -1 if contents.descending else 1
+    hands = contents.selection.numbers if receptors else contents.selection.hands
+    step = -1 if contents.descending else 1
 
     def column(name: str) -> np.ndarray:
         cube = rows.getcolslice(name, [first, min(hands)], [last, max(hands)])
@@ -397,7 +427,14 @@ def _stokes_i(
     flag = column("FLAG") | rows.getcol("FLAG_ROW")[:, None, None]
     weight = (column("WEIGHT_SPECTRUM") if _has_spectrum(rows)
               else rows.getcol("WEIGHT")[:, None, list(hands)])
-    return combine_hands(column(contents.selection.column), weight, flag)
+    vis = column(contents.selection.column)
+    if not receptors:
+        stokes_i, combined = combine_hands(vis, weight, flag)
+        return stokes_i[..., None], combined[..., None]
+    used = np.where(flag, 0.0, weight)
+    good = np.all((used > 0) & np.isfinite(used) & np.isfinite(vis), axis=-1, keepdims=True)
+    return (np.where(good, vis, 0).astype(np.complex64),
+            np.where(good, used, 0).astype(np.float32))
 
 
 def _has_spectrum(rows: Any) -> bool:

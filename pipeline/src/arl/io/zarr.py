@@ -55,7 +55,7 @@ def read_dataset(path: str | Path) -> xr.Dataset:
 
 
 def write_corrected(path: str | Path, vis: np.ndarray) -> None:
-    """Add or replace the column VISIBILITY_CORRECTED, shape (time, baseline, chan), Stokes I.
+    """Add or replace the column VISIBILITY_CORRECTED, shape (time, baseline, chan, pol).
 
     The column is written before the dataset's attributes name it, so a reader never finds a
     data group without its data.
@@ -65,7 +65,7 @@ def write_corrected(path: str | Path, vis: np.ndarray) -> None:
     groups = dict(attributes["data_groups"])
     groups["corrected"] = data_group(CORRECTED, "divided by the gains")
     column = xr.Dataset(
-        {CORRECTED: (DIMS, vis.astype(np.complex64)[..., None], {"units": "Jy"})},
+        {CORRECTED: (DIMS, vis.astype(np.complex64), {"units": "Jy"})},
         attrs=attributes | {"data_groups": groups})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

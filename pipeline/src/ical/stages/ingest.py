@@ -58,13 +58,16 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
     return found, Observed(
         found.time, found.integration_time, found.frequency, found.channel_width,
         found.phase_centre, npixel, cell, found.antenna_names, found.antenna1.size,
+        found.positions, found.selection.products if parameters.receptors else (),
         found.frequency_frame)
 
 
-def read_partition(contents: Contents, partition: Partition, path: str) -> Read:
+def read_partition(
+    contents: Contents, partition: Partition, path: str, receptors: bool
+) -> Read:
     """Task: read one partition from a Measurement Set that this host sees, and write it."""
     return write_partition(
-        measurement_set.read(contents, partition.times, partition.channels), path)
+        measurement_set.read(contents, partition.times, partition.channels, receptors), path)
 
 
 def write_partition(dataset: xr.Dataset, path: str) -> Read:
@@ -76,20 +79,23 @@ def write_partition(dataset: xr.Dataset, path: str) -> Read:
 
 def ingest(
     cluster: Cluster, contents: Contents, plan: Plan, paths: dict[str, str],
-    tell: Callable[[int], None],
+    receptors: bool, tell: Callable[[int], None],
 ) -> dict[str, Read]:
     """Make all partitions on the hosts that own them.
 
     A host that sees the Measurement Set reads its own partitions; to the others each is read
-    here and sent once. `tell` is given the number of partitions that were sent.
+    here and sent once. With `receptors` their correlations are kept. `tell` is given the number of
+    partitions that were sent.
     """
     near = hosts_that_see(cluster, contents.selection.path)
-    made = {p.name: cluster.submit(p.host, read_partition, contents, p, paths[p.name])
+    made = {p.name: cluster.submit(p.host, read_partition, contents, p, paths[p.name],
+                                    receptors)
             for p in plan.partitions if p.host in near}
     done: dict[str, Read] = {}
     for partition in plan.partitions:
         if partition.host not in near:
-            done[partition.name] = _send(cluster, contents, partition, paths[partition.name])
+            done[partition.name] = _send(
+                cluster, contents, partition, paths[partition.name], receptors)
             tell(len(done))
     return done | cluster.client.gather(made)
 
@@ -111,9 +117,11 @@ def identity(path: str) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def _send(cluster: Cluster, contents: Contents, partition: Partition, path: str) -> Read:
+def _send(
+    cluster: Cluster, contents: Contents, partition: Partition, path: str, receptors: bool
+) -> Read:
     """Read a partition here and have it written on the host that owns it."""
-    dataset = measurement_set.read(contents, partition.times, partition.channels)
+    dataset = measurement_set.read(contents, partition.times, partition.channels, receptors)
     there = [w.address for w in cluster.workers() if w.host == partition.host]
     sent = cluster.client.scatter(dataset, workers=there, hash=False)
     result: Read = cluster.submit(partition.host, write_partition, sent, path).result()

@@ -69,7 +69,8 @@ def set_up(parameters: Parameters) -> Setup:
     lmn, flux, shape = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
     return Setup(
         time, integration, frequency, width, centre, npixel, cell, layout.names, uvw.shape[1],
-        "TOPO", layout, hour_angle, lmn, flux, shape, _noise_sigma(parameters, width, integration))
+        layout.itrf, (), "TOPO", layout, hour_angle, lmn, flux, shape,
+        _noise_sigma(parameters, width, integration))
 
 
 def _visible_hour_angles(

@@ -24,6 +24,8 @@ class Observed:
     time: UTC s since 1970, (time,). frequency: Hz, (chan,).
     phase_centre: ICRS right ascension and declination, rad.
     npixel, cell: of the images (pixels, rad).
+    antenna_positions: ITRF, m (antenna, 3). products: the correlations of two receptors that are
+        kept, such as XX and YY; empty: Stokes I alone.
     frequency_frame: as in `arl.visibility.Frame`.
     """
 
@@ -36,6 +38,8 @@ class Observed:
     cell: float
     antenna_names: tuple[str, ...]
     n_baseline: int
+    antenna_positions: np.ndarray
+    products: tuple[str, ...]
     frequency_frame: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,10 +50,12 @@ class Observed:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Observed:
         """Read back what `to_dict` wrote."""
-        arrays = {name: np.array(data[name], float) for name in ("time", "frequency")}
+        arrays = {name: np.array(data[name], float) for name in ("time", "frequency",
+                                                                  "antenna_positions")}
         ra, dec = data["phase_centre"]
         return Observed(**(data | arrays | {
-            "phase_centre": (ra, dec), "antenna_names": tuple(data["antenna_names"])}))
+            "phase_centre": (ra, dec), "antenna_names": tuple(data["antenna_names"]),
+            "products": tuple(data["products"])}))
 
 
 def image_size(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from arl.calibration.gains import gain_table
+from arl.io.h5parm import write_h5parm
 from arl.io.measurement_set import Contents
 from arl.io.zarr import write_dataset
 from ical.cluster import Cluster
@@ -52,7 +53,8 @@ def _ingest(
     plan = files.new_plan(context, setup, cluster)
     n = len(plan.partitions)
     context.progress.update(0.1, f"reading {n} partitions")
-    done = ingest.ingest(cluster, contents, plan, _paths(context, plan), lambda number: (
+    done = ingest.ingest(cluster, contents, plan, _paths(context, plan),
+                         context.parameters.receptors, lambda number: (
         context.progress.update(0.1 + 0.9 * number / n, "partitions sent", number, n)))
     empty = ingest.empty_bands(plan, done)
     if empty:
@@ -96,7 +98,7 @@ def run_selfcal(context: RunContext) -> None:
         imager, edges = files.imager_of(context, setup, cluster, "VISIBILITY")
         context.progress.update(0.02, "dirty images and point spread functions")
         loop = selfcal.SelfCalibration(
-            imager, context.parameters, setup.time, setup.frequency.size, edges,
+            imager, context.parameters, setup, edges,
             float(setup.sigma > 0) if isinstance(setup, Setup) else None)
         keeper = LoopKeeper(context)
         result = loop.run(keeper, keeper.read())
@@ -129,8 +131,12 @@ def _write_selfcal(
     used = np.concatenate([np.arange(*band) for band in imager.plan.bands])
     for term, cube in zip(result.terms, cubes, strict=True):
         table = gain_table(
-            term, setup.time, setup.antenna_names, setup.frequency[used], cube[..., used])
-        write_dataset(table, context.store.stage_folder("selfcal") / f"gains_{term}.zarr")
+            term, setup.time, setup.antenna_names, setup.frequency[used], cube[:, :, used],
+            setup.products)
+        folder = context.store.stage_folder("selfcal")
+        write_dataset(table, folder / f"gains_{term}.zarr")
+        write_h5parm(table, folder / f"gains_{term}.h5", setup.antenna_positions,
+                     setup.phase_centre)
     imager.write_corrected(gains)
     if not isinstance(setup, Setup):
         return quality
@@ -141,8 +147,9 @@ def _write_selfcal(
 def _whole_cube(
     plan: Plan, setup: Observed, gains: dict[str, Sequence[np.ndarray]], term: int
 ) -> np.ndarray:
-    """One term's gains of all partitions put together, (time, ant, chan)."""
-    shape = (setup.time.size, len(setup.antenna_names), setup.frequency.size)
+    """One term's gains of all partitions put together, (time, ant, chan), or (..., 2, 2)."""
+    matrix = next(iter(gains.values()))[term].shape[3:]
+    shape = (setup.time.size, len(setup.antenna_names), setup.frequency.size, *matrix)
     cube = np.full(shape, np.nan, complex)
     for partition in plan.partitions:
         cube[slice(*partition.times), :, slice(*partition.channels)] = gains[partition.name][term]

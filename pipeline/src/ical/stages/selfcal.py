@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arl.calibration import chain
-from arl.calibration.conditioning import mean_amplitude
+from arl.calibration.conditioning import Conditioning, Smoothing, mean_amplitude
 from arl.calibration.intervals import (
+    automatic_channels,
     automatic_length,
     channel_blocks,
     equal_blocks,
@@ -17,6 +18,7 @@ from arl.calibration.intervals import (
     time_blocks,
 )
 from arl.deconvolution import CleanOptions
+from arl.errors import InputError
 from arl.restoration import restore
 from arl.sky import load_catalogue
 from ical import convergence, tasks
@@ -26,6 +28,7 @@ from ical.parameters import Parameters
 from ical.partitions import Partition
 from ical.stages.image import Cleaner, clean_options
 from ical.stages.loopstate import Cycle, LoopState, Solutions, Watcher
+from ical.stages.observed import Observed
 
 MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
 FIRST_MIN_SNR = 1.0
@@ -68,22 +71,24 @@ class SelfCalibration:
 
     Parameters
     ----------
-    time: UTC s of all times of the run. n_channel: of all its channels.
+    setup: the observation.
     edges: of the bands, Hz (band, 2).
     unit_noise: of the real and of the imaginary part of a visibility of weight 1, Jy; 0: there is
         none; None: not known, to be found from the data where it is needed.
     """
 
     def __init__(
-        self, imager: Imager, parameters: Parameters, time: np.ndarray, n_channel: int,
+        self, imager: Imager, parameters: Parameters, setup: Observed,
         edges: np.ndarray, unit_noise: float | None,
     ) -> None:
         self._imager, self._parameters, self._edges = imager, parameters, edges
-        self._unit_noise = unit_noise
+        self._unit_noise, self._setup = unit_noise, setup
+        self._reference = _antenna_number(parameters.selfcal.reference_antenna,
+                                          setup.antenna_names)
         path = parameters.selfcal.start_model
         self._start = load_catalogue(path) if path else None
         snr = self._sample_snr()
-        self._blocks = {name: self._term(name, time, n_channel, snr)
+        self._blocks = {name: self._term(name, snr)
                         for name in parameters.selfcal.terms}
         self._options: CleanOptions = clean_options(parameters.selfcal_clean)
 
@@ -96,22 +101,31 @@ class SelfCalibration:
         uv_range = self._parameters.selfcal.uv_range
         return self._imager.sample_snr(self._unit_noise, uv_range.min_m, uv_range.max_m)
 
-    def _term(self, name: str, time: np.ndarray, n_channel: int, snr: float) -> chain.TermBlocks:
+    def _term(self, name: str, snr: float) -> chain.TermBlocks:
         """A term's solution intervals: as asked, or else by signal-to-noise; B has just one."""
-        selfcal = self._parameters.selfcal
+        selfcal, time = self._parameters.selfcal, self._setup.time
+        frequency, n_channel = self._setup.frequency, self._setup.frequency.size
         joint = selfcal.global_solution and name != "B"
         asked = getattr(selfcal.solution_interval, name)
+        width = np.inf if joint else getattr(selfcal.solution_bandwidth, name)
+        channels = channel_blocks(frequency, width)
         if asked:
             times = time_blocks(time, asked)
         elif name == "B":
             times = np.zeros(time.size, int)
         else:
-            sample = snr * np.sqrt(n_channel) if joint else snr
-            times = equal_blocks(time.size, automatic_length(name, sample))
-        return chain.TermBlocks(name, MODES[name], times, channel_blocks(n_channel, joint))
+            sample = snr * np.sqrt(n_channel / (channels.max() + 1))
+            length = automatic_length(name, sample)
+            times = equal_blocks(time.size, length)
+            if width is None:
+                share = automatic_channels(n_channel, time.size, length)
+                channels = equal_blocks(n_channel, share)
+        return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name))
 
     def _is_local(self, term: chain.TermBlocks) -> bool:
-        """Whether every interval of a term lies inside one partition."""
+        """Whether every interval of a term lies inside one partition, and takes no neighbours."""
+        if any(self._smoothing_widths(term.name)):
+            return False
         plan = self._imager.plan
         times = [p.times for p in plan.of_band(0)]
         return (is_inside(term.time_block, times)
@@ -124,16 +138,35 @@ class SelfCalibration:
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
             {name: known[name].gain for name in terms[:leading] if name in known},
-            self._min_snr(before), None if before else self._start, self._scale(terms, known),
+            self._conditioning(before), None if before else self._start, self._scale(terms, known),
             uv_range.min_m, uv_range.max_m)
 
-    def _min_snr(self, before: Solutions) -> float:
-        """The level below which solutions are flagged: lower while there is only a first model.
+    def _conditioning(self, before: Solutions) -> Conditioning:
+        """What is flagged: by a lower signal-to-noise while there is only a first model.
 
         What that model lacks counts as noise, and a phase known to 1 rad still improves it.
         """
-        asked = self._parameters.selfcal.min_snr
-        return asked if before else min(asked, FIRST_MIN_SNR)
+        asked = self._parameters.selfcal
+        least = asked.min_snr if before else min(asked.min_snr, FIRST_MIN_SNR)
+        return Conditioning(least, asked.outlier_mad, self._reference)
+
+    def _smoothing_widths(self, name: str) -> tuple[float, float]:
+        """Standard deviations in time (s) and frequency (Hz), 0 where there is no smoothing."""
+        selfcal = self._parameters.selfcal
+        return (getattr(selfcal.smoothing_time, name) or 0.0,
+                getattr(selfcal.smoothing_frequency, name) or 0.0)
+
+    def _smoothing(self, matrices: chain.CellMatrices, terms: str) -> dict[str, Smoothing]:
+        """How the terms that are smoothed are, on the intervals that there are matrices of."""
+        found = {}
+        for k, name in enumerate(terms):
+            widths, blocks = self._smoothing_widths(name), self._blocks[name]
+            if any(widths):
+                found[name] = Smoothing(
+                    _centres(self._setup.time, blocks.time_block, matrices.times.blocks[k]),
+                    _centres(self._setup.frequency, blocks.channel_block,
+                             matrices.channels.blocks[k]), *widths)
+        return found
 
     def _scale(
         self, terms: str, known: dict[str, chain.TermSolution]
@@ -153,8 +186,8 @@ class SelfCalibration:
     def _part(self, name: str, partition: Partition) -> chain.TermBlocks:
         """A term restricted to a partition's times and channels."""
         whole = self._blocks[name]
-        return chain.TermBlocks(name, whole.mode, whole.time_block[slice(*partition.times)],
-                                whole.channel_block[slice(*partition.channels)])
+        return replace(whole, time_block=whole.time_block[slice(*partition.times)],
+                       channel_block=whole.channel_block[slice(*partition.channels)])
 
     def calibrate(
         self, model: np.ndarray, terms: str, before: Solutions
@@ -179,12 +212,12 @@ class SelfCalibration:
         """Solve the terms whose intervals span partitions from the sum of their matrices."""
         merged = self._imager.merged_matrices(passes)
         solved, _ = tasks.solve_terms(
-            merged, [self._blocks[name] for name in terms], {}, self._min_snr(before),
-            self._scale(terms, next(iter(before.values()), {})))
+            merged, [self._blocks[name] for name in terms], {}, self._conditioning(before),
+            self._scale(terms, next(iter(before.values()), {})), self._smoothing(merged, terms))
         return solved
 
     def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
-        """Gains (time, ant, chan) of every partition, one array a term."""
+        """Gains (time, ant, chan), or (..., 2, 2), of every partition, one array a term."""
         return {p.name: [chain.expand(solutions[p.name][t], self._part(t, p)) for t in terms]
                 for p in self._imager.plan.partitions}
 
@@ -371,6 +404,20 @@ class SelfCalibration:
         left = [t for t in self._parameters.selfcal.terms if t not in dropped]
         turn = max(number, min((getattr(start, t) for t in left), default=number))
         return "".join(t for t in left if getattr(start, t) <= turn)
+
+
+def _antenna_number(name: str | None, names: tuple[str, ...]) -> int | None:
+    if name is None:
+        return None
+    if name not in names:
+        raise InputError(f"selfcal.reference_antenna: there is no {name}; the antennas are "
+                         f"{', '.join(names)}.")
+    return names.index(name)
+
+
+def _centres(axis: np.ndarray, block: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """The mean time or frequency of every interval that is present, (interval,)."""
+    return np.array([axis[block == b].mean() for b in np.unique(present)])
 
 
 def _why_not(

@@ -1,0 +1,121 @@
+"""h5parm files: what DP3 and losoto look for, and what they write."""
+
+import h5py
+import numpy as np
+import pytest
+
+from arl.calibration.gains import gain_table
+from arl.errors import InputError
+from arl.io.h5parm import read_h5parm, write_h5parm
+
+TIME = 1.5e9 + 10.0 * np.arange(3)
+FREQUENCY = np.array([1.0e8, 1.1e8])
+NAMES = ("CS001", "CS002", "RS106", "A_NAME_LONGER_THAN_SIXTEEN")
+POSITIONS = np.arange(12.0).reshape(4, 3)
+
+
+def gains(matrix=()):
+    generator = np.random.default_rng(3)
+    shape = (3, 4, 2, *matrix)
+    gain = generator.standard_normal(shape) + 1j * generator.standard_normal(shape)
+    gain[1, 2, 0] = np.nan
+    return gain
+
+
+def written(path, gain, products=("XX", "XY", "YX", "YY")):
+    table = gain_table("G", TIME, NAMES, FREQUENCY, gain, products)
+    write_h5parm(table, path, POSITIONS, (0.5, -1.0))
+    return table
+
+
+@pytest.mark.parametrize(("matrix", "products"), [
+    ((), ("XX", "YY")), ((2, 2), ("XX", "XY", "YX", "YY")), ((2, 2), ("RR", "RL", "LR", "LL"))])
+def test_a_table_comes_back_as_it_was(tmp_path, matrix, products):
+    table = written(tmp_path / "g.h5", gains(matrix), products)
+    found = read_h5parm(tmp_path / "g.h5", "G")
+    np.testing.assert_allclose(found["GAIN"].values, table["GAIN"].values, rtol=1e-12)
+    np.testing.assert_array_equal(found["FLAG"].values, table["FLAG"].values)
+    np.testing.assert_allclose(found["time"].values, TIME)
+    for name in ("antenna_name", "frequency", "receptor"):
+        np.testing.assert_array_equal(found[name].values, table[name].values)
+
+
+def test_diagonal_matrices_are_two_polarisations(tmp_path):
+    gain = gains((2, 2))
+    gain[..., 0, 1] = gain[..., 1, 0] = 0
+    written(tmp_path / "g.h5", gain)
+    with h5py.File(tmp_path / "g.h5") as file:
+        table = file["sol000/phase000"]
+        assert table["pol"][()].tolist() == [b"XX", b"YY"]
+        np.testing.assert_allclose(table["val"][0, 1, 1], np.angle(gain[0, 1, 1, [0, 1], [0, 1]]))
+
+
+def test_it_has_what_dp3_looks_for(tmp_path):
+    """Strings of fixed length, MJD seconds, AXES of val and weight, antennas and directions."""
+    written(tmp_path / "g.h5", gains((2, 2)))
+    with h5py.File(tmp_path / "g.h5") as file:
+        group = file["sol000"]
+        for node in (group, group["amplitude000"], group["phase000"]):
+            assert node.attrs["h5parm_version"] == b"1.0"
+        assert group["antenna"].dtype.names == ("name", "position")
+        assert group["antenna"]["name"].tolist() == [n.encode() for n in NAMES]
+        np.testing.assert_allclose(group["antenna"]["position"], POSITIONS)
+        assert group["source"]["name"].tolist() == [b"[POINTING]"]
+        np.testing.assert_allclose(group["source"]["dir"], [[0.5, -1.0]])
+        for kind in ("amplitude", "phase"):
+            table = group[f"{kind}000"]
+            assert table.attrs["TITLE"] == kind.encode()
+            assert h5py.check_string_dtype(table.attrs.get_id("TITLE").dtype).length is not None
+            assert table["val"].attrs["AXES"] == table["weight"].attrs["AXES"] == (
+                b"time,ant,freq,pol")
+            assert table["time"][0] == pytest.approx(1.5e9 + 40587 * 86400)
+            assert np.isnan(table["val"][1, 2, 0]).all()
+            assert not table["weight"][1, 2, 0].any()
+            assert table["weight"][()].sum() == 3 * 4 * 2 * 4 - 4
+
+
+def losoto_like(path, axes, shape, kinds=("phase",), pol=()):
+    """A file with axes in another order and with a direction."""
+    generator = np.random.default_rng(1)
+    values = generator.uniform(-1, 1, shape)
+    with h5py.File(path, "w") as file:
+        for kind in kinds:
+            group = file.create_group(f"sol000/{kind}000")
+            named = {"time": TIME + 40587 * 86400, "freq": FREQUENCY, "pol": np.array(pol, "S2"),
+                     "ant": np.array(NAMES, "S32"), "dir": np.array(["[a]"], "S8")}
+            for axis in axes:
+                group[axis] = named[axis]
+            group["val"], group["weight"] = values, np.ones(shape)
+            group["weight"][(0,) * len(shape)] = 0
+            group["val"].attrs["AXES"] = np.bytes_(",".join(axes).encode())
+    return values
+
+
+def test_phases_of_losoto_in_any_order_of_axes(tmp_path):
+    values = losoto_like(tmp_path / "l.h5", ("pol", "dir", "ant", "freq", "time"), (2, 1, 4, 2, 3),
+                         pol=(b"XX", b"YY"))
+    found = read_h5parm(tmp_path / "l.h5")
+    assert found["receptor"].values.tolist() == ["XX", "YY"]
+    expected = np.exp(1j * np.transpose(values[:, 0], (3, 1, 2, 0)))
+    good = ~found["FLAG"].values
+    np.testing.assert_allclose(found["GAIN"].values[good], expected[good])
+    assert np.argwhere(~good).tolist() == [[0, 0, 0, 0]]
+
+
+def test_amplitudes_without_a_frequency_axis(tmp_path):
+    values = losoto_like(tmp_path / "l.h5", ("time", "ant"), (3, 4), kinds=("amplitude",))
+    found = read_h5parm(tmp_path / "l.h5")
+    assert found["GAIN"].shape == (3, 4, 1, 1)
+    np.testing.assert_allclose(found["GAIN"].values[1:, :, 0, 0], values[1:])
+
+
+def test_what_can_not_be_read_is_said_in_a_sentence(tmp_path):
+    (tmp_path / "no.h5").write_text("nothing")
+    with pytest.raises(InputError, match="can't be read as an h5parm"):
+        read_h5parm(tmp_path / "no.h5")
+    written(tmp_path / "g.h5", gains())
+    with pytest.raises(InputError, match="no solution set sol001; it has sol000"):
+        read_h5parm(tmp_path / "g.h5", solution_set="sol001")
+    losoto_like(tmp_path / "t.h5", ("time", "ant"), (3, 4), kinds=("tec",))
+    with pytest.raises(InputError, match="no amplitudes and no phases"):
+        read_h5parm(tmp_path / "t.h5")
