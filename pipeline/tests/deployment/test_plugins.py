@@ -22,7 +22,7 @@ def test_routes_that_share_addresses_with_a_subnet_are_found(filters):
 
 @pytest.mark.parametrize(("clock", "offset"),
                          [(100.5, 0), (99, -1), (104, 2), (100, 0), (102, 0)])
-def test_a_clock_read_between_two_readings_is_off_by_no_more_than_they_prove(filters, clock, offset):
+def test_a_clock_read_between_two_others_is_off_by_what_they_prove(filters, clock, offset):
     assert filters.clock_offset(clock, 100, 102) == offset
 
 
