@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from arl.calibration.apply import correct
 from arl.calibration.intervals import station_information
 from arl.quality import image_statistics, match_truth, off_source
 from arl.restoration import restore
@@ -168,6 +169,28 @@ def test_gains_after_a_blank_start_are_near_the_noise(calibrated, observed, meas
     measured_as(row, "phase rms, raw, degrees", found["gain_phase_rms_raw_deg"], "")
     assert found["gain_phase_rms_deg"] <= 1.5 * theory
     assert found["gain_phase_rms_deg"] <= found["gain_phase_rms_raw_deg"]
+
+
+def closures(vis, antenna1, antenna2):
+    """V_01 V_1q conj(V_0q) of all triangles with antennas 0 and 1: (time, q, chan)."""
+    on = {pair: k for k, pair in enumerate(zip(antenna1.tolist(), antenna2.tolist(), strict=True))}
+    third = [q for q in range(2, int(antenna2.max()) + 1) if (0, q) in on and (1, q) in on]
+    far, near = ([on[p, q] for q in third] for p in (0, 1))
+    return vis[:, [on[0, 1]]] * vis[:, near] * np.conj(vis[:, far])
+
+
+def test_closure_phases_of_calibrated_data_are_those_of_the_input(calibrated, observed):
+    loop, result = calibrated
+    by_partition = loop.gains(result.solutions, result.terms)
+    for p in observed.plan.partitions:
+        data = load(observed.paths[p.name], "VISIBILITY")
+        gains = np.prod(by_partition[p.name], axis=0)
+        corrected, _ = correct(data.vis, data.weight, gains, data.antenna1, data.antenna2)
+        before, after = (closures(v, data.antenna1, data.antenna2) for v in (data.vis, corrected))
+        kept = after != 0
+        assert kept.mean() > 0.9
+        assert np.abs(np.angle(corrected / data.vis)[data.weight > 0]).max() > 1.0
+        assert np.abs(np.angle(after[kept] * np.conj(before[kept]))).max() < 1e-4
 
 
 def test_off_source_rms_is_that_with_the_true_gains(calibrated, ideal, observed, measured_as):
