@@ -7,6 +7,7 @@ Read only, from /proc, /sys and dpkg, with the standard library alone: it also r
 from __future__ import annotations
 
 import ctypes
+import ipaddress
 import json
 import os
 import re
@@ -180,7 +181,7 @@ def parse_routes(table: str) -> list[str]:
     for row in (line.split() for line in table.splitlines()[1:]):
         address, mask = (int.from_bytes(bytes.fromhex(row[k]), "little") for k in (1, 7))
         if mask:
-            found.add(f"{'.'.join(str(address >> shift & 255) for shift in (24, 16, 8, 0))}/{mask.bit_count()}")
+            found.add(f"{ipaddress.IPv4Address(address)}/{mask.bit_count()}")
     return sorted(found)
 
 

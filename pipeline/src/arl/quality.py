@@ -11,6 +11,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from arl.conventions import lm_axis
 from arl.errors import InputError
 from arl.restoration import Beam, gaussian
 
@@ -297,8 +298,8 @@ def find_peaks(
     around |= np.maximum(np.abs(offset)[:, None], np.abs(offset)[None, :]) <= 1
     highest = ndimage.maximum_filter(restored, footprint=around, mode="constant", cval=-np.inf)
     i, j = np.nonzero((restored == highest) & (restored > threshold))
-    middle = restored.shape[0] // 2
-    return (i - middle) * cell, (j - middle) * cell, np.asarray(restored[i, j], float)
+    axis = lm_axis(restored.shape[0], cell)
+    return axis[i], axis[j], np.asarray(restored[i, j], float)
 
 
 @dataclass(frozen=True)

@@ -177,4 +177,4 @@ def mean_amplitude(gain: np.ndarray) -> np.ndarray:
 
 def flagged_fraction(gain: np.ndarray) -> np.ndarray:
     """The fraction of flagged solutions of each antenna, shape (ant,)."""
-    return np.mean(~np.isfinite(amplitude(gain)), axis=tuple(range(2)))
+    return np.mean(~np.isfinite(amplitude(gain)), axis=(0, 1))

@@ -126,10 +126,11 @@ class ImageFiles:
         self.write("model", BandImages(model, residual.weight), None, "Jy/pixel")
         self.write("residual", residual, beams, "Jy/beam")
         self.write("restored", BandImages(restored, residual.weight), beams, "Jy/beam")
+        powers = [self._power(band) for band in range(len(beams))]
         if self._beam_kind != "none":
-            self._write_corrected(restored, residual.weight, beams)
+            self._write_corrected(restored, powers, residual.weight, beams)
         if len(beams) > 1:
-            self._write_index(model, residual, beams)
+            self._write_index(model, residual, powers, beams)
         return restored
 
     def _power(self, band: int) -> np.ndarray:
@@ -143,30 +144,30 @@ class ImageFiles:
         return power.reshape(l.shape)
 
     def _write_corrected(
-        self, restored: np.ndarray, weight: np.ndarray, beams: tuple[Beam, ...]
+        self, restored: np.ndarray, powers: list[np.ndarray], weight: np.ndarray,
+        beams: tuple[Beam, ...],
     ) -> None:
         """Restored images over the primary beam, their mean, and its weight."""
-        bands = range(len(restored))
-        for band in bands:
-            self._write(f"pbcorrected_band{band:02d}",
-                        correct_beam(restored[band], self._power(band)), beams[band],
+        for band, (image, power) in enumerate(zip(restored, powers, strict=True)):
+            self._write(f"pbcorrected_band{band:02d}", correct_beam(image, power), beams[band],
                         "Jy/beam", self._edges[band])
-        whole = combine_corrected(restored, (self._power(b) for b in bands), weight)
+        whole = combine_corrected(restored, powers, weight)
         self._write_combined("pbcorrected", whole.image, beams, "Jy/beam")
         self._write_combined("pbweight", whole.weight, None, "")
 
     def _write_index(
-        self, model: np.ndarray, residual: BandImages, beams: tuple[Beam, ...]
+        self, model: np.ndarray, residual: BandImages, powers: list[np.ndarray],
+        beams: tuple[Beam, ...],
     ) -> None:
         """The spectral index of the sky, all bands at the widest of their beams, and its error.
 
         Without a primary beam it is that of the apparent flux.
         """
         widest, cell = max(beams, key=lambda beam: beam.area), self._setup.cell
-        images = (correct_beam(restore(m, r, widest, cell), self._power(b))
-                  for b, (m, r) in enumerate(zip(model, residual.image, strict=True)))
-        noise = (correct_beam(np.asarray(robust_rms(r)), self._power(b))
-                 for b, r in enumerate(residual.image))
+        images = (correct_beam(restore(m, r, widest, cell), power)
+                  for m, r, power in zip(model, residual.image, powers, strict=True))
+        noise = (correct_beam(np.asarray(robust_rms(r)), power)
+                 for r, power in zip(residual.image, powers, strict=True))
         found = spectral_index(images, noise, self._edges.mean(axis=1))
         self._write_combined("spectralindex", found.index, (widest,), "")
         self._write_combined("spectralindexerror", found.error, (widest,), "")
