@@ -23,6 +23,7 @@ from ical.stages.foresee import foresee, foresee_again
 from ical.stages.loopfile import LoopKeeper
 from ical.stages.model import IDEAL, Setup
 from ical.stages.observed import Observed
+from ical.stages.start import start_image
 from ical.store import write_json
 
 
@@ -83,8 +84,9 @@ def run_image(context: RunContext) -> None:
         imager, edges = files.imager_of(context, setup, cluster, column)
         cycles = context.parameters.imaging.clean.major_cycles
         context.progress.update(0.05, "dirty images and point spread functions")
+        start = start_image(context.parameters.imaging.start_model, setup, edges)
         result = image.image(imager, context.parameters, edges, lambda number: (
-            context.progress.update(0.9 * number / cycles, "major cycle", number, cycles)))
+            context.progress.update(0.9 * number / cycles, "major cycle", number, cycles)), start)
         written = files.ImageFiles(context, "image", setup, edges)
         restored = written.write_all(
             result.dirty, result.psf, result.model, result.residual, result.beams)
