@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from arl.calibration.intervals import (
 from arl.deconvolution import CleanOptions
 from arl.errors import InputError
 from arl.restoration import restore
-from arl.sky import load_catalogue
+from arl.sky import Components
 from ical import convergence, tasks
 from ical.convergence import Measures, Verdict
 from ical.imager import BandImages, Imager, combine, fit_beams
@@ -29,6 +29,7 @@ from ical.partitions import Partition
 from ical.stages.image import Cleaner, clean_options
 from ical.stages.loopstate import Cycle, LoopState, Solutions, Watcher
 from ical.stages.observed import Observed
+from ical.stages.start import known_gains, start_image, start_sky
 
 MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
 FIRST_MIN_SNR = 1.0
@@ -85,17 +86,19 @@ class SelfCalibration:
         self._unit_noise, self._setup = unit_noise, setup
         self._reference = _antenna_number(parameters.selfcal.reference_antenna,
                                           setup.antenna_names)
-        path = parameters.selfcal.start_model
-        self._start = load_catalogue(path) if path else None
+        self._start = start_sky(parameters.selfcal.start_model, setup, edges)
+        self._start_image = start_image(parameters.imaging.start_model, setup, edges)
         snr = self._sample_snr()
         self._blocks = {name: self._term(name, snr)
                         for name in parameters.selfcal.terms}
+        self._begun = dict(self._read_gains())
         self._options: CleanOptions = clean_options(parameters.selfcal_clean)
 
     def _sample_snr(self) -> float:
         """The signal-to-noise of a station's gain from one time and channel, by prediction."""
         asked = self._parameters.selfcal.solution_interval
-        automatic = [t for t in self._parameters.selfcal.terms if getattr(asked, t) is None]
+        automatic = [t for t in self._parameters.selfcal.terms
+                     if getattr(asked, t) is None and not self._is_fixed(t)]
         if self._unit_noise == 0 or not set(automatic) & {"T", "G"}:
             return np.inf
         uv_range = self._parameters.selfcal.uv_range
@@ -122,8 +125,40 @@ class SelfCalibration:
                 channels = equal_blocks(n_channel, share)
         return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name))
 
+    def _is_fixed(self, name: str) -> bool:
+        """Whether a term is applied as it was given."""
+        return name in self._parameters.selfcal.fixed_terms
+
+    def _read_gains(self) -> Iterator[tuple[str, chain.TermSolution]]:
+        """The gains that terms start from; a fixed term's intervals become those of its table."""
+        for name, blocks in self._blocks.items():
+            path = getattr(self._parameters.selfcal.start_gains, name)
+            if path is None:
+                continue
+            known = known_gains(path, name, self._setup, phase=MODES[name] == "phase")
+            if self._is_fixed(name):
+                self._blocks[name], solution = known.as_they_are(blocks)
+            else:
+                solution = known.on_intervals(blocks)
+            yield name, solution
+
+    def _begin_with(self) -> Solutions:
+        """The gains that terms start from, of every partition."""
+        found: Solutions = {}
+        for p in self._imager.plan.partitions if self._begun else ():
+            found[p.name] = {
+                name: (chain.restrict(solution, self._part(name, p))
+                       if self._is_local(self._blocks[name]) else solution)
+                for name, solution in self._begun.items()}
+        return found
+
     def _is_local(self, term: chain.TermBlocks) -> bool:
-        """Whether every interval of a term lies inside one partition, and takes no neighbours."""
+        """Whether every interval of a term lies inside one partition, and takes no neighbours.
+
+        A fixed term needs no other partition, wherever its intervals end.
+        """
+        if term.mode == chain.FIXED:
+            return True
         if any(self._smoothing_widths(term.name)):
             return False
         plan = self._imager.plan
@@ -131,15 +166,23 @@ class SelfCalibration:
         return (is_inside(term.time_block, times)
                 and is_inside(term.channel_block, list(plan.bands)))
 
-    def _work(self, partition: Partition, terms: str, before: Solutions) -> tasks.Calibration:
+    def _work(
+        self, partition: Partition, terms: str, before: Solutions, first: bool
+    ) -> tasks.Calibration:
         local = [self._is_local(self._blocks[name]) for name in terms]
         leading = local.index(False) if False in local else len(local)
         known, uv_range = before.get(partition.name, {}), self._parameters.selfcal.uv_range
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
             {name: known[name].gain for name in terms[:leading] if name in known},
-            self._conditioning(before), None if before else self._start, self._scale(terms, known),
+            self._conditioning(before), self._start_in(partition.band) if first else None,
+            self._scale(terms, known),
             uv_range.min_m, uv_range.max_m)
+
+    def _start_in(self, band: int) -> Components | np.ndarray | None:
+        """The components or the band's model image to calibrate on first."""
+        start = self._start
+        return start[band] if isinstance(start, np.ndarray) else start
 
     def _conditioning(self, before: Solutions) -> Conditioning:
         """What is flagged: by a lower signal-to-noise while there is only a first model.
@@ -147,7 +190,8 @@ class SelfCalibration:
         What that model lacks counts as noise, and a phase known to 1 rad still improves it.
         """
         asked = self._parameters.selfcal
-        least = asked.min_snr if before else min(asked.min_snr, FIRST_MIN_SNR)
+        solved = self._solved("".join(next(iter(before.values()), {})))
+        least = asked.min_snr if solved else min(asked.min_snr, FIRST_MIN_SNR)
         return Conditioning(least, asked.outlier_mad, self._reference)
 
     def _smoothing_widths(self, name: str) -> tuple[float, float]:
@@ -173,10 +217,13 @@ class SelfCalibration:
     ) -> dict[str, np.ndarray | float]:
         """The mean amplitude of the terms that have amplitudes: 1, which keeps the flux scale.
 
-        The first of them may take the scale of the start model, and then keeps it.
+        The first of them may take the scale of the start model, and then keeps it; a term that
+        starts from given gains keeps theirs.
         """
-        amplitudes = [t for t in terms if MODES[t] != "phase"]
-        scale: dict[str, np.ndarray | float] = dict.fromkeys(amplitudes, 1.0)
+        amplitudes = [t for t in terms if MODES[t] != "phase" and not self._is_fixed(t)]
+        scale: dict[str, np.ndarray | float] = {
+            t: mean_amplitude(known[t].gain) if t in self._begun and t in known else 1.0
+            for t in amplitudes}
         if amplitudes and self._parameters.selfcal.flux_scale == "model":
             del scale[amplitudes[0]]
             if amplitudes[0] in known:
@@ -190,12 +237,15 @@ class SelfCalibration:
                        channel_block=whole.channel_block[slice(*partition.channels)])
 
     def calibrate(
-        self, model: np.ndarray, terms: str, before: Solutions
+        self, model: np.ndarray, terms: str, before: Solutions, first: bool = False
     ) -> tuple[Solutions, BandImages]:
-        """Solve all terms against the model and image the residual of the corrected data."""
+        """Solve all terms against the model and image the residual of the corrected data.
+
+        The `first` time they are solved against the start model, where there is one.
+        """
         imager = self._imager
         bands = imager.embed(model)
-        work = {p.name: self._work(p, terms, before) for p in imager.plan.partitions}
+        work = {p.name: self._work(p, terms, before, first) for p in imager.plan.partitions}
         passes = {p.name: imager.submit_pass(p, tasks.calibrate, bands[p.band], work[p.name])
                   for p in imager.plan.partitions}
         leading = next(iter(work.values())).local
@@ -211,9 +261,17 @@ class SelfCalibration:
     ) -> dict[str, chain.TermSolution]:
         """Solve the terms whose intervals span partitions from the sum of their matrices."""
         merged = self._imager.merged_matrices(passes)
+        known = next(iter(before.values()), {})
+        begin = {}
+        for k, name in enumerate(terms):
+            if name in known:
+                here = replace(self._blocks[name], time_block=merged.times.blocks[k],
+                               channel_block=merged.channels.blocks[k])
+                whole = self._begun[name] if self._is_fixed(name) else known[name]
+                begin[name] = chain.restrict(whole, here).gain
         solved, _ = tasks.solve_terms(
-            merged, [self._blocks[name] for name in terms], {}, self._conditioning(before),
-            self._scale(terms, next(iter(before.values()), {})), self._smoothing(merged, terms))
+            merged, [self._blocks[name] for name in terms], begin, self._conditioning(before),
+            self._scale(terms, known), self._smoothing(merged, terms))
         return solved
 
     def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
@@ -249,13 +307,21 @@ class SelfCalibration:
         return self._finish(state, cleaner, dirty, outcome, reason)
 
     def _begin(self, cleaner: Cleaner, dirty: BandImages) -> LoopState:
-        """A first model, from the image of the uncalibrated data; none where one is given."""
-        model = np.zeros_like(dirty.image)
-        if self._start is None:
-            model = cleaner.imager.clean(dirty, cleaner.psf, model, self._edges, cleaner.beam,
+        """A first model, from the image of the data as they are, or with the gains given for them.
+
+        None is made where one is given.
+        """
+        solutions, terms = self._begin_with(), "".join(self._begun)
+        blank, psf = np.zeros_like(dirty.image), cleaner.psf
+        if terms:
+            dirty = self._imager.residual(blank, self.gains(solutions, terms))
+            psf = self._psf(psf, solutions, terms, FLAGS_WORTH_A_PSF)
+        model = blank if self._start_image is None else self._start_image
+        if self._start is None and self._start_image is None:
+            model = cleaner.imager.clean(dirty, psf, model, self._edges, cleaner.beam,
                                          self._options_at(0)).model
-        measures = self._measure(np.zeros_like(model), dirty, cleaner.psf, cleaner, 0.0)
-        return LoopState(model, {}, "", "", measures, ())
+        measures = self._measure(blank, dirty, psf, cleaner, self._flagged(solutions))
+        return LoopState(model, solutions, terms, "", measures, ())
 
     def _has_model(self, state: LoopState) -> bool:
         return bool(self._start is not None or state.history or state.model.any())
@@ -291,7 +357,7 @@ class SelfCalibration:
         if not fresh:
             return trial, None
         kept = "".join(t for t in terms if t in state.terms)
-        control = self._try(kept, state, cleaner) if kept else None
+        control = self._try(kept, state, cleaner) if self._solved(kept) else None
         why = _why_not(trial, control, state.measures, fresh)
         if why is None:
             return trial, None
@@ -303,7 +369,7 @@ class SelfCalibration:
         """The rules' verdict on a cycle."""
         if trial is None:
             return Verdict("revert", "a band is left without a solution above selfcal.min_snr")
-        if not state.terms:
+        if not state.terms or (self._solved(trial.terms) and not self._solved(state.terms)):
             return Verdict("accept", trial.measures.told)
         tried = set(self._parameters.selfcal.terms) <= {*trial.terms, *dropped}
         return convergence.judge(
@@ -323,7 +389,8 @@ class SelfCalibration:
     def _try(self, terms: str, state: LoopState, cleaner: Cleaner) -> Trial | None:
         """Calibrate by some terms (or none), image and measure; None: a band lost all its data."""
         if terms:
-            solutions, residual = self.calibrate(state.model, terms, state.solutions)
+            solutions, residual = self.calibrate(state.model, terms, state.solutions,
+                                                 first=not state.history)
         else:
             solutions, residual = {}, self._imager.residual(state.model, {})
         if not residual.weight.all():
@@ -385,8 +452,15 @@ class SelfCalibration:
     @property
     def _first_deep(self) -> int:
         """The cycle from which the minor loop is as deep as asked: when all terms are tried."""
-        start = self._parameters.selfcal.first_cycle
-        return max(getattr(start, t) for t in self._parameters.selfcal.terms)
+        return max(self._first_cycle(t) for t in self._parameters.selfcal.terms)
+
+    def _first_cycle(self, name: str) -> int:
+        """The cycle in which a term is solved first: at once where it has gains to start from."""
+        return 1 if name in self._begun else getattr(self._parameters.selfcal.first_cycle, name)
+
+    def _solved(self, terms: str) -> str:
+        """Those of some terms that are not fixed."""
+        return "".join(t for t in terms if not self._is_fixed(t))
 
     def _options_at(self, number: int) -> CleanOptions:
         """Shallow and of points alone until all terms are tried: the gains are still moving."""
@@ -400,10 +474,9 @@ class SelfCalibration:
 
         Where none is left of those whose turn has come, the turn of the next comes early.
         """
-        start = self._parameters.selfcal.first_cycle
         left = [t for t in self._parameters.selfcal.terms if t not in dropped]
-        turn = max(number, min((getattr(start, t) for t in left), default=number))
-        return "".join(t for t in left if getattr(start, t) <= turn)
+        turn = max(number, min(map(self._first_cycle, left), default=number))
+        return "".join(t for t in left if self._first_cycle(t) <= turn)
 
 
 def _antenna_number(name: str | None, names: tuple[str, ...]) -> int | None:
