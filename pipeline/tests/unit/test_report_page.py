@@ -16,9 +16,13 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from PIL import Image
 
+from arl.calibration.gains import gain_table
 from arl.errors import InputError
 from arl.io.fits import ImageHeader, write_image
+from arl.io.zarr import write_dataset
 from arl.restoration import Beam
+from ical.forecast import Sizes, forecast
+from ical.parameters import Resources
 from ical.report import sky_figures
 from ical.report.assemble import assemble, last_errors, read_run
 from ical.report.products import read_gains, read_image
@@ -136,10 +140,33 @@ def test_gain_tables_in_brief(report, made):
     assert t["flagged_antennas"] == {"LOW017": 1.0}
     assert t["amplitude_median"] == pytest.approx(1.0)
     assert list(report["gains"]) == ["T", "G"]
-    table = read_gains(made / "selfcal" / "gains_G.zarr")
+    (table,) = read_gains(made / "selfcal" / "gains_G.zarr")
     assert not table.phase_only
     assert np.isnan(table.gain[:, 17]).all()
     assert np.isfinite(np.delete(table.gain, 17, axis=1)).all()
+
+
+def test_gains_of_two_receptors_are_drawn_and_counted_both(partial):
+    """Diagonal matrices: the second receptor's phases are others, and one of them is flagged."""
+    gain = np.zeros((3, 4, 2, 2, 2), complex)
+    gain[..., 0, 0], gain[..., 1, 1] = 1.0, 2j
+    gain[:, 1, :, 1, 1] = np.nan
+    table = gain_table("G", 1e9 + np.arange(3.0), tuple("abcd"), np.array([1e8, 1.1e8]), gain)
+    write_dataset(table, partial / "selfcal" / "gains_G.zarr")
+    one, other = read_gains(partial / "selfcal" / "gains_G.zarr")
+    assert (one.receptor, other.receptor) == ("XX", "YY")
+    np.testing.assert_array_equal(one.gain, gain[..., 0, 0])
+    np.testing.assert_array_equal(other.gain, gain[..., 1, 1])
+    run = read_run(partial)
+    brief = assemble(run).gains["G"]
+    assert (brief.solutions, brief.flagged_fraction) == (48, 1 / 8)
+    assert brief.flagged_antennas == {"b": 0.5}
+    assert brief.amplitude_median == pytest.approx(1.0)
+    write(partial)
+    page = (partial / "report.html").read_text(encoding="utf-8")
+    for text in ("phase of the G XX gains", "phase of the G YY gains", "G YY gains of 4 antennas",
+                 "of the receptors XX and YY"):
+        assert text in page, text
 
 
 def test_every_product_is_listed_once(report, made):
@@ -195,6 +222,20 @@ def test_text_of_a_run_cannot_become_markup(partial):
     page = (partial / "report.html").read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;alert" in page
+
+
+def test_the_forecast_stands_beside_what_was_measured(partial):
+    sizes = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
+                  partition_visibilities=200, npixel=64, planes=3, components=7, scales=3,
+                  major_cycles=4, cycles=3, selfcal=True, terms=2)
+    predicted = forecast(sizes, Resources(workers=3))
+    (partial / "forecast.json").write_text(json.dumps({"forecast": predicted.to_dict()}))
+    report = assemble(read_run(partial))
+    assert (report.forecast.workers, report.forecast.tasks) == (3, predicted.tasks)
+    assert report.forecast.memory_mb * 1e6 == pytest.approx(predicted.memory_total, abs=1e5)
+    assert report.stages["model"].forecast.wall_s == predicted.stages["model"].seconds
+    (partial / "forecast.json").unlink()
+    assert assemble(read_run(partial)).forecast is None
 
 
 def test_a_run_that_only_has_a_model(partial):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,18 +18,21 @@ from typing import Any
 
 import numpy as np
 
+from arl.conventions import MAD_TO_SIGMA
 from ical.report.products import Gains, find_image, read_gains, read_image
 from ical.report.schema import (
     SCHEMA_VERSION,
     Band,
     Cycle,
     File,
+    Forecast,
     GainTerm,
     HostWork,
     Outcome,
     Quality,
     Report,
     Stage,
+    StageForecast,
     Superseded,
 )
 from ical.report.verdict import Facts, judge
@@ -51,6 +54,7 @@ NAMES = {
     "parameters.json": "the resolved run file", "plan.json": "the plan of partitions",
     "progress.jsonl": "what the run told while it worked",
     "observation.json": "what was found in the Measurement Set",
+    "forecast.json": "what the run was predicted to cost, and the sizes that follows from",
     "truth.csv": "components of the simulated sky", "true_gains.zarr": "the injected gains",
     "history.json": "the cycles of self-calibration", "stage.json": "cost and quality of the stage",
     "visibilities": "visibilities of every partition (MSv4 Zarr), calibrated ones included",
@@ -64,8 +68,9 @@ class Run:
     folder: Path
     parameters: dict[str, Any]
     records: dict[str, dict[str, Any]]
+    forecast: dict[str, Any]
     history: list[dict[str, Any]]
-    gains: dict[str, Gains]
+    gains: dict[str, tuple[Gains, ...]]
 
 
 def read_run(folder: Path) -> Run:
@@ -76,10 +81,11 @@ def read_run(folder: Path) -> Run:
         history = history.get("cycles", [])
     tables = sorted((folder / "selfcal").glob("gains_*.zarr"))
     order = str((_json(folder / "parameters.json") or {}).get("selfcal", {}).get("terms", ""))
-    gains = {g.term: g for g in map(read_gains, tables)}
+    gains = {g[0].term: g for g in map(read_gains, tables)}
     ordered = sorted(gains, key=lambda t: (order.find(t) if t in order else 99, t))
     return Run(folder, _json(folder / "parameters.json") or {},
-               {s: r for s, r in records.items() if r}, history or [],
+               {s: r for s, r in records.items() if r},
+               (_json(folder / "forecast.json") or {}).get("forecast", {}), history or [],
                {t: gains[t] for t in ordered})
 
 
@@ -92,11 +98,12 @@ def _json(path: Path) -> Any:
 
 def assemble(run: Run, now: datetime | None = None) -> Report:
     """Everything that report.json says about a run."""
-    stages = {name: stage_of(record) for name, record in run.records.items()}
+    stages = {name: stage_of(record, run.forecast.get("stages", {}).get(name))
+              for name, record in run.records.items()}
     quality = {name: quality_of(run.folder / name, run.records.get(name, {}))
                for name in IMAGING_STAGES
                if name in stages or find_image(run.folder / name, "residual")}
-    gains = {term: summary(table) for term, table in run.gains.items()}
+    gains = {term: summary(tables) for term, tables in run.gains.items()}
     outcome = outcome_of(run.records.get("selfcal", {}).get("outcome"))
     done = frozenset(n for n, s in stages.items() if s.status == "done")
     expected = expected_stages(run.parameters)
@@ -108,7 +115,8 @@ def assemble(run: Run, now: datetime | None = None) -> Report:
         schema_version=SCHEMA_VERSION, run=run.folder.name,
         name=str(run.parameters.get("name", run.folder.name)),
         created=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
-        verdict=judge(facts), outcome=outcome, stages=stages, quality=quality,
+        verdict=judge(facts), outcome=outcome, forecast=forecast_of(run.forecast),
+        stages=stages, quality=quality,
         history=[cycle_of(c, n) for n, c in enumerate(run.history, 1)], gains=gains,
         hosts=hosts_of(stages.values()),
         warnings=[f"{name}: {text}" for name, s in stages.items() for text in s.warnings],
@@ -123,13 +131,27 @@ def expected_stages(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     return STAGES if wanted else STAGES[:2]
 
 
-def stage_of(record: Mapping[str, Any]) -> Stage:
-    """A stage's cost from its stage.json."""
+def forecast_of(told: Mapping[str, Any]) -> Forecast | None:
+    """What forecast.json predicted."""
+    if not told:
+        return None
+    same = {k: told[k] for k in ("workers", "threads", "visibilities", "partitions", "bands",
+                                 "npixel", "tasks")}
+    megabytes = {"worker_mb": "memory_per_worker", "driver_mb": "memory_driver",
+                 "memory_mb": "memory_total", "disk_mb": "disk"}
+    return Forecast(**same, **{k: round(told[v] / 1e6, 1) for k, v in megabytes.items()},
+                    wall_s=told["seconds"])
+
+
+def stage_of(record: Mapping[str, Any], predicted: Mapping[str, Any] | None) -> Stage:
+    """A stage's cost from its stage.json, and what was predicted of it."""
     known = {k: record[k] for k in Stage.model_fields if record.get(k) is not None}
     tasks = {host: dict(work) for host, work in known.get("tasks", {}).items()}
     for host, held in (record.get("partition_bytes") or {}).items():
         tasks.setdefault(host, {})["bytes"] = held
-    return Stage(**{"status": "unknown", **known, "tasks": tasks})
+    share = (StageForecast(tasks=predicted["tasks"], wall_s=predicted["seconds"])
+             if predicted else None)
+    return Stage(**{"status": "unknown", **known, "tasks": tasks, "forecast": share})
 
 
 def outcome_of(raw: Mapping[str, Any] | None) -> Outcome | None:
@@ -177,21 +199,22 @@ def _band(path: Path) -> Band:
                 residual_peak_jy=float(np.nanmax(np.abs(data))))
 
 
-def summary(table: Gains) -> GainTerm:
-    """A gain table in brief."""
-    flagged = ~np.isfinite(table.gain)
-    share = flagged.mean(axis=(0, 2))
+def summary(tables: Sequence[Gains]) -> GainTerm:
+    """A gain table in brief, of all its receptors."""
+    table, gain = tables[0], np.stack([t.gain for t in tables])
+    flagged = ~np.isfinite(gain)
+    share = flagged.mean(axis=(0, 1, 3))
     worst = sorted((i for i in range(share.size) if share[i] > 0), key=lambda i: -share[i])
-    amplitude = np.abs(table.gain[~flagged])
+    amplitude = np.abs(gain[~flagged])
     median = float(np.median(amplitude)) if amplitude.size else None
     times, antennas, channels = table.gain.shape
     return GainTerm(
-        solutions=table.gain.size, times=times, channels=channels, antennas=antennas,
+        solutions=gain.size, times=times, channels=channels, antennas=antennas,
         flagged_fraction=float(flagged.mean()),
         flagged_antennas={table.antennas[i]: round(float(share[i]), 4) for i in worst},
         amplitude_median=median,
         amplitude_scatter=None if median is None
-        else float(1.4826 * np.median(np.abs(amplitude - median))))
+        else float(MAD_TO_SIGMA * np.median(np.abs(amplitude - median))))
 
 
 def hosts_of(stages: Iterable[Stage]) -> dict[str, HostWork]:
