@@ -90,20 +90,18 @@ def main() -> int:
     results.mkdir(parents=True)
     everything: dict[str, Any] = {"versions": install.versions(peers), "seed": chosen.seed,
                                   "pairs": chosen.pairs, "found": []}
-    try:
-        for part in chosen.parts or PARTS:
-            compare = {"imaging": imaging.compare, "selfcal": selfcal.compare}[part]
-            for number, size in enumerate(getattr(chosen, part)):
-                before = os.getloadavg()
-                found = {"part": part} | compare(size, work / f"{part}-{number}", peers,
-                                                 chosen.pairs, chosen.seed) | {
-                    "load_average": {"before": before, "after": os.getloadavg()}}
-                everything["found"].append(found)
-                print(tables(part, found), flush=True)
-                write_json(results / "peers.json", everything)
-                draw(everything["found"], results / "peers.png")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    for part in chosen.parts or PARTS:
+        compare = {"imaging": imaging.compare, "selfcal": selfcal.compare}[part]
+        for number, size in enumerate(getattr(chosen, part)):
+            before = os.getloadavg()
+            found = {"part": part} | compare(size, work / f"{part}-{number}", peers,
+                                             chosen.pairs, chosen.seed) | {
+                "load_average": {"before": before, "after": os.getloadavg()}}
+            everything["found"].append(found)
+            print(tables(part, found), flush=True)
+            write_json(results / "peers.json", everything)
+            draw(everything["found"], results / "peers.png")
+    shutil.rmtree(work)  # of a failure it tells the story
     print(f"All figures: {results / 'peers.json'}, a plot of them: {results / 'peers.png'}")
     every = [r for f in everything["found"] for rows in row_groups(f).values() for r in rows]
     return int(any(r.get("state") == "MISSED" for r in every))
