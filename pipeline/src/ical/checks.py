@@ -200,6 +200,11 @@ def _solutions(p: Parameters) -> Problems:
             if getattr(getattr(s, name), term) not in (None, "scalar"):
                 yield Problem(f"selfcal.{name}.{term}", f"acts on term {term}, which is not in "
                               f"selfcal.terms; add it there or remove this.", ("selfcal.terms",))
+    for term in dict.fromkeys(s.robust_terms):
+        if term not in s.terms or term in s.fixed_terms:
+            yield Problem("selfcal.robust_terms", f"{term} is not solved: it is not in "
+                          f"selfcal.terms, or it is in selfcal.fixed_terms; remove it here.",
+                          ("selfcal.terms", "selfcal.fixed_terms"))
     if s.global_solution and (s.solution_bandwidth.T or s.solution_bandwidth.G):
         yield Problem("selfcal.global_solution", "makes one solution for all channels, and "
                       "selfcal.solution_bandwidth one for some Hz; remove one of the two.",

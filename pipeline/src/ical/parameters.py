@@ -332,6 +332,10 @@ class Selfcal(Section):
     fixed_terms: str = Field(
         "", pattern=r"^[TGB]*$",
         description="which of T, G and B are applied as start_gains has them and never solved")
+    robust_terms: str = Field(
+        "", pattern=r"^[TGB]*$",
+        description="which of T, G and B are solved with robust weights (Student's t), so that "
+        "interference and what the model lacks move their gains less")
     smoothing_time: SmoothingWidth = Field(
         SmoothingWidth(), description="smoothing of solutions in time by term, standard deviation "
         "of a Gaussian, s; flagged ones are interpolated")

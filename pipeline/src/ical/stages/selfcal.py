@@ -128,7 +128,8 @@ class SelfCalibration:
             if width is None:
                 share = automatic_channels(n_channel, time.size, length)
                 channels = equal_blocks(n_channel, share)
-        return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name))
+        return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name),
+                                name in selfcal.robust_terms)
 
     def _is_fixed(self, name: str) -> bool:
         """Whether a term is applied as it was given."""
@@ -179,7 +180,8 @@ class SelfCalibration:
         known, uv_range = before.get(partition.name, {}), self._parameters.selfcal.uv_range
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
-            {name: known[name].gain for name in terms[:leading] if name in known},
+            {name: chain.restrict(known[name], self._part(name, partition)).gain
+             for name in terms if name in known},
             self._conditioning(before), self._start_in(partition.band) if first else None,
             self._scale(terms, known),
             uv_range.min_m, uv_range.max_m)
