@@ -291,6 +291,16 @@ class StartGains(Section):
     B: str | None = Field(None, min_length=1, description="path of B's gains; null: none")
 
 
+class Interpolation(Section):
+    """The gains of samples off the centre of their solution interval."""
+
+    T: Literal["nearest", "linear"] = Field(
+        "nearest", description="T: constant within an interval (nearest), or between the centres "
+        "of neighbouring ones in time and frequency (linear in amplitude and phase)")
+    G: Literal["nearest", "linear"] = Field("nearest", description="G: nearest or linear")
+    B: Literal["nearest", "linear"] = Field("nearest", description="B: nearest or linear")
+
+
 class Jones(Section):
     """What one solution of each term is: a gain for both receptors, one each, or a matrix."""
 
@@ -342,6 +352,9 @@ class Selfcal(Section):
     smoothing_frequency: SmoothingWidth = Field(
         SmoothingWidth(), description="smoothing of solutions in frequency by term, standard "
         "deviation of a Gaussian, Hz; flagged ones are interpolated")
+    interpolation: Interpolation = Field(
+        Interpolation(), description="how the solutions of each term are applied between the "
+        "centres of their intervals")
     reference_antenna: str | None = Field(
         None, min_length=1, description="name of the antenna whose phases are zero; null: the "
         "first with a solution")

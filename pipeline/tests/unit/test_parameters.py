@@ -201,6 +201,8 @@ ONE_MISTAKE = [
     ({"selfcal.global_solution": "no"}, "selfcal.global_solution", "not true or false"),
     ({"selfcal.start_model": "none.csv"}, "selfcal.start_model", "there is no file"),
     ({"imaging.start_model": "none.fits"}, "imaging.start_model", "there is no file"),
+    ({"selfcal.interpolation.B": "linear"}, "selfcal.interpolation.B", "which is not in"),
+    ({"selfcal.interpolation.T": "cubic"}, "selfcal.interpolation.T", "linear"),
     ({"selfcal.robust_terms": "B"}, "selfcal.robust_terms", "B is not solved"),
     ({"resources.memory_limit": "lots"}, "resources.memory_limit", "4 GB"),
     ({"name": "../etc"}, "name", "letters"),
