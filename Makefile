@@ -70,7 +70,7 @@ test: lint ## everything: lint, all tests, and molecule on test hosts (under 40 
 	$(PYTEST) -q tests
 	$(MAKE) --no-print-directory molecule
 
-bench: setup ## compat-2018 and reference against their bars, stages against their kernels: make bench [ARGS="compat-2018 --seed 4"]
+bench: setup ## named runs against their bars, stages against their kernels: make bench [ARGS="overhead --pairs 5"]
 	$(PYTEST) -q -m bench tests/validation
 	cd pipeline && $(BIN)/python -m benchmarks --results $(CURDIR)/results $(ARGS)
 

@@ -1,1 +1,2 @@
-"""Speed and quality of the named runs against the project's bars: `python -m benchmarks`."""
+"""Speed and quality: ours against the project's bars (`python -m benchmarks`) and against WSClean
+and DP3 (`python -m benchmarks.peers`)."""

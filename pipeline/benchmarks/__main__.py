@@ -1,103 +1,120 @@
-"""Run the named runs, judge them by their bars, and compare each stage with its kernels alone.
+"""Speed and quality of the named runs against their bars, and what our speed depends on.
 
-    python -m benchmarks                                    both runs, 2 workers
+    python -m benchmarks                                    every part, 2 workers
     python -m benchmarks compat-2018 --seed 4 --results /tmp/bench
+    python -m benchmarks overhead scaling workers --pairs 5
 
-Writes <results>/bench-<UTC>/bench.json beside the runs' own folders. Exit code 1: a bar was missed.
+Parts: the named runs; kernels (each kernel alone); overhead (stages against their kernels);
+scaling (with visibilities, pixels, stations); workers (two against two independent processes).
+Writes <results>/bench-<UTC>/bench.json, again after every part. Exit code 1: a bar was missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.bars import BARS
-from benchmarks.inprocess import kernels
+from benchmarks.overhead import overhead
+from benchmarks.pairs import in_words
+from benchmarks.runs import do_run, million
 from ical.parameters import load
+from ical.store import write_json
+
+#: The most that the stage selfcal's wall may be over that of its kernels, by run; None: no bar.
+OVERHEAD_BARS = {"reference": 1.6, "million": 1.3, "compat-2018": None}
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(parts: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(BARS)}; all of them")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; all")
     parser.add_argument("--seed", type=int, default=int(time.time()),
                         help="of gain errors and noise; by default the time: none seen before")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="of the named runs")
+    parser.add_argument("--pairs", type=int, default=3, help="paired runs of every ratio")
     parser.add_argument("--results", type=Path, default=Path("results"))
     chosen = parser.parse_args()
-    unknown = sorted(set(chosen.runs) - set(BARS))
+    unknown = sorted(set(chosen.parts) - set(parts))
     if unknown:
-        parser.error(f"there are no bars for {', '.join(unknown)}")
+        parser.error(f"there is no part {', '.join(unknown)}")
+    if chosen.pairs < 1 or chosen.workers < 1:
+        parser.error("--pairs and --workers must be at least 1")
     return chosen
 
 
 def measure(name: str, folder: Path, seed: int, workers: int) -> dict[str, Any]:
     """Do one run with a seed in a process of its own, and judge it."""
-    run_file = folder / f"{name}.yml"
-    data = load(name).model_copy(update={"seed": seed}).to_dict()
-    run_file.write_text(yaml.safe_dump(data))
-    command = [sys.executable, "-m", "ical.cli", "run", str(run_file), "--name", name,
-               "--results", str(folder), "--workers", str(workers), "--threads", "1"]
-    with open(folder / f"{name}.log", "w", encoding="utf-8") as log:
-        subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True)
-    report = json.loads((folder / name / "report.json").read_text())
-    alone = kernels(folder / name)
-    stages = {stage: {**{k: cost[k] for k in ("wall_s", "cpu_s", "compile_s", "peak_rss_mb")},
-                      **_overhead(cost, alone.get(stage))}
+    parameters = load(name).model_copy(update={"seed": seed})
+    report = do_run(parameters, folder, name, workers=workers)
+    stages = {stage: {k: cost[k] for k in ("wall_s", "cpu_s", "compile_s", "peak_rss_mb")}
               for stage, cost in report["stages"].items()}
     return {"run": name, "seed": seed, "workers": workers, "outcome": report["outcome"],
-            "stages": stages, "kernels": alone,
-            "bars": [bar.judge(report) for bar in BARS.get(name, ())]}
+            "stages": stages, "bars": [bar.judge(report) for bar in BARS.get(name, ())]}
 
 
-def _overhead(cost: dict[str, Any], alone: dict[str, Any] | None) -> dict[str, float]:
-    """CPU of a stage over that of its kernels alone."""
-    if alone is None:
-        return {}
-    return {"kernels_cpu_s": round(alone["cpu_s"], 3),
-            "overhead_ratio": round(cost["cpu_s"] / alone["cpu_s"], 3)}
-
-
-def table(found: dict[str, Any]) -> str:
-    """One run's figures in lines."""
+def run_table(found: dict[str, Any]) -> str:
+    """One named run's figures in lines."""
     lines = [f"{found['run']}, seed {found['seed']}, {found['workers']} workers: "
              f"{found['outcome']['status']}",
-             f"  {'stage':<8} {'wall s':>8} {'CPU s':>8} {'kernels':>8} {'ratio':>6} {'MB':>6}"]
-    for stage, cost in found["stages"].items():
-        alone = [f"{cost[k]:.{n}f}" if k in cost else ""
-                 for k, n in (("kernels_cpu_s", 1), ("overhead_ratio", 2))]
-        lines.append(f"  {stage:<8} {cost['wall_s']:>8.1f} {cost['cpu_s']:>8.1f} {alone[0]:>8} "
-                     f"{alone[1]:>6} {cost['peak_rss_mb']:>6.0f}")
+             f"  {'stage':<8} {'wall s':>8} {'CPU s':>8} {'MB':>6}"]
+    lines += [f"  {stage:<8} {cost['wall_s']:>8.1f} {cost['cpu_s']:>8.1f} "
+              f"{cost['peak_rss_mb']:>6.0f}" for stage, cost in found["stages"].items()]
     for bar in found["bars"]:
         kind = "aim" if bar["aim"] else "bar"
-        state = "met" if bar["met"] else "MISSED"
-        lines.append(f"  {bar['bar']:<32} {bar['value']:>10.4g} <= {bar['limit']:g} "
-                     f"{bar['unit']:<4} {kind} {state}")
+        value = "none" if bar["value"] is None else f"{bar['value']:.4g}"
+        lines.append(f"  {bar['bar']:<32} {value:>10} <= {bar['limit']:g} "
+                     f"{bar['unit']:<4} {kind} {'met' if bar['met'] else 'MISSED'}")
     return "\n".join(lines)
 
 
+def _named(name: str, chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    found = measure(name, folder, chosen.seed, chosen.workers)
+    print(run_table(found), flush=True)
+    return found | {"missed": any(not b["met"] and not b["aim"] for b in found["bars"])}
+
+
+def _overhead(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    rows, pairs = [], {}
+    for name, limit in OVERHEAD_BARS.items():
+        parameters = million() if name == "million" else load(name)
+        seeded = parameters.model_copy(update={"seed": chosen.seed})
+        own, pairs[name] = overhead(seeded, folder, chosen.pairs, limit)
+        rows += own
+    return _ratios("overhead: stages on one worker over their pure kernels", rows,
+                   {"pairs": pairs})
+
+
+def _ratios(title: str, rows: list[dict[str, Any]], details: dict[str, Any]) -> dict[str, Any]:
+    """Print rows of ratios; the part of the JSON that they make."""
+    print("\n".join([title, *map(in_words, rows)]), flush=True)
+    return {"rows": rows, "missed": any(r.get("state") == "MISSED" for r in rows), **details}
+
+
 def main() -> int:
-    """Do the runs that were asked for; whether all bars were met, as an exit code."""
-    chosen = _arguments()
+    """Do the parts that were asked for; whether all bars were met, as an exit code."""
+    parts: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
+        **{name: (lambda chosen, folder, name=name: _named(name, chosen, folder))
+           for name in BARS},
+        "overhead": _overhead,
+    }
+    chosen = _arguments([*parts])
     folder = chosen.results.absolute() / f"bench-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     folder.mkdir(parents=True)
-    everything = []
-    for name in chosen.runs or BARS:
-        found = measure(name, folder, chosen.seed, chosen.workers)
-        everything.append(found | {"load_average": os.getloadavg()})
-        print(table(found), flush=True)
-    (folder / "bench.json").write_text(json.dumps(everything, indent=2) + "\n")
+    everything: dict[str, Any] = {}
+    for part in chosen.parts or parts:
+        before = os.getloadavg()
+        everything[part] = parts[part](chosen, folder) | {
+            "load_average": {"before": before, "after": os.getloadavg()}}
+        write_json(folder / "bench.json", everything)
     print(f"All figures: {folder / 'bench.json'}")
-    return int(any(not b["met"] and not b["aim"] for f in everything for b in f["bars"]))
+    return int(any(part["missed"] for part in everything.values()))
 
 
 if __name__ == "__main__":

@@ -33,8 +33,9 @@ class Bar:
     def judge(self, report: Report) -> dict[str, Any]:
         """The bar's row: what was measured and whether it is met."""
         value = float(self.measure(report)) * self.factor
-        return {"bar": self.text, "value": value, "limit": self.limit, "unit": self.unit,
-                "aim": self.aim, "met": bool(value <= self.limit)}
+        return {"bar": self.text, "value": value if np.isfinite(value) else None,
+                "limit": self.limit, "unit": self.unit, "aim": self.aim,
+                "met": bool(value <= self.limit)}
 
 
 def cost(key: str, *stages: str) -> Callable[[Report], float]:
@@ -87,7 +88,8 @@ BARS: dict[str, tuple[Bar, ...]] = {
     "compat-2018": (
         Bar("modelling, wall", cost("wall_s", "model"), 10, "s"),
         Bar("imaging + ICAL, wall", cost("wall_s", *PROCESSING), 60, "s"),
-        Bar("imaging + ICAL, CPU", cost("cpu_s", *PROCESSING), 100, "s"),
+        Bar("imaging + ICAL, CPU", cost("cpu_s", *PROCESSING), 40, "s"),
+        Bar("imaging + ICAL, CPU", cost("cpu_s", *PROCESSING), 25, "s", aim=True),
         Bar("imaging + ICAL, wall", cost("wall_s", *PROCESSING), 25, "s", aim=True),
         Bar("memory of all processes", memory, 2500, "MB"),
         Bar("ICAL residual rms, 90 MHz", first_band("selfcal", "residual_rms_jy"), 4, "mJy", 1e3),

@@ -66,7 +66,7 @@ def sentence(event: dict) -> str | None:
     if kind == "stage_end":
         took = event.get("wall_s")
         return f"{title} done" + (f" in {duration(took)}" if took else "") + (f": {message}" if message else "")
-    if kind in ("warning", "error") and message:
+    if kind in ("warning", "error", "forecast") and message:
         return f"{title}: {kind}: {message}"
     return None
 

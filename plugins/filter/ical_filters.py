@@ -64,7 +64,7 @@ def yaml_problem(path: str) -> str:
 
 
 #: Where a run file names files: these are always paths, those may be names of what ships with ical.
-PATHS = ("input.measurement_set", "selfcal.start_model", "imaging.mask")
+PATHS = ("input.measurement_set", "selfcal.start_model", "imaging.mask", "imaging.start_model")
 NAMES_OR_PATHS = ("observation.layout", "sky.catalogue", "sky.primary_beam",
                   "imaging.primary_beam")
 

@@ -280,10 +280,16 @@ def _files(p: Parameters) -> Problems:
 
     if p.selfcal.start_model is not None:
         if Path(p.selfcal.start_model).is_file():
-            yield from _catalogue("selfcal.start_model", p.selfcal.start_model)
+            yield from _start_model(p, p.selfcal.start_model)
         else:
             yield Problem("selfcal.start_model", f"there is no file {p.selfcal.start_model}; give "
-                          "the path of a CSV of components, or null for a blank sky.")
+                          "the path of a CSV of components or of a FITS image, or null.")
+    if p.imaging.start_model is not None:
+        if Path(p.imaging.start_model).is_file():
+            yield from _model_image(p, "imaging.start_model", p.imaging.start_model)
+        else:
+            yield Problem("imaging.start_model", f"there is no file {p.imaging.start_model}; give "
+                          "the path of a FITS image, or null for a blank sky.")
     if p.imaging.mask is not None:
         yield from _mask(p.imaging.mask)
     if p.imaging.primary_beam is not None:
@@ -317,6 +323,32 @@ def _catalogue(key: str, path: str) -> Problems:
         load_catalogue(path)
     except InputError as error:
         yield Problem(key, str(error))
+
+
+def _start_model(p: Parameters, path: str) -> Problems:
+    """A catalogue or an image."""
+    from arl.io.fits import is_image
+
+    if is_image(path):
+        yield from _model_image(p, "selfcal.start_model", path)
+    else:
+        yield from _catalogue("selfcal.start_model", path)
+
+
+def _model_image(p: Parameters, key: str, path: str) -> Problems:
+    """A model image, on the grid and of the frequencies of the images where those are known."""
+    from arl.io.fits import place_model, read_model
+
+    i, o = p.imaging, p.observation
+    try:
+        model = read_model(path)
+        if o is not None and i.npixel and i.cell_rad:
+            centre = (np.radians(o.phase_centre.ra), np.radians(o.phase_centre.dec))
+            place_model(model, i.npixel, i.cell_rad, centre,
+                        np.array([[o.frequency.start, o.frequency.end]]))
+    except InputError as error:
+        yield Problem(key, str(error), ("observation.phase_centre", "observation.frequency",
+                                        "imaging.npixel", "imaging.cell_rad"))
 
 
 def _mask(path: str) -> Problems:

@@ -114,7 +114,7 @@ def _print_check(parameters: Parameters, predicted: Forecast) -> None:
     from ical.forecast import rows
 
     click.echo(f"{parameters.name}: the run file is good.\n")
-    for label, value in rows(predicted, parameters.resources):
+    for label, value in rows(predicted):
         click.echo(f"  {label:24}{value}")
     if parameters.superseded:
         click.echo(f"\nSuperseded, {len(parameters.superseded)} parameters of 2018:")

@@ -9,9 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from ical.parameters import Parameters, Resources
 from ical.partitions import Plan
+
+if TYPE_CHECKING:
+    from arl.io.measurement_set import Contents
+    from ical.stages.model import Setup
+    from ical.stages.observed import Observed
 
 # --- time, seconds of one thread -------------------------------------------------------------
 #: Gridding or degridding one visibility.
@@ -122,8 +128,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Forecast:
-    """The prediction; bytes and seconds."""
+    """The prediction for a cluster; bytes and seconds.
 
+    `disk_visibilities` is the share of `disk` that lies with the partitions' hosts.
+    """
+
+    workers: int
+    threads: int
     visibilities: int
     partitions: int
     bands: int
@@ -132,6 +143,7 @@ class Forecast:
     memory_driver: int
     memory_total: int
     disk: int
+    disk_visibilities: int
     tasks: int
     seconds: float
     stages: dict[str, Stage]
@@ -146,9 +158,10 @@ def forecast(sizes: Sizes, resources: Resources) -> Forecast:
     stages = dict(_stages(sizes, resources))
     worker, driver = worker_memory(sizes, resources.workers), driver_memory(sizes)
     return Forecast(
-        sizes.visibilities, sizes.partitions, sizes.bands, sizes.npixel, worker, driver,
-        worker * resources.workers + driver, disk_bytes(sizes),
-        sum(s.tasks for s in stages.values()), sum(s.seconds for s in stages.values()), stages)
+        resources.workers, resources.threads, sizes.visibilities, sizes.partitions, sizes.bands,
+        sizes.npixel, worker, driver, worker * resources.workers + driver, disk_bytes(sizes),
+        visibility_bytes(sizes), sum(s.tasks for s in stages.values()),
+        sum(s.seconds for s in stages.values()), stages)
 
 
 def worker_memory(sizes: Sizes, workers: int) -> int:
@@ -177,13 +190,17 @@ def _gain_bytes(sizes: Sizes) -> int:
 
 def disk_bytes(sizes: Sizes) -> int:
     """Bytes of partitions, images and gains, not compressed."""
-    columns = (1 if sizes.components else 0) + (1 if sizes.selfcal else 0)
-    visibilities = sizes.visibilities * (DISK_VISIBILITY + columns * DISK_COLUMN)
-    uvw = sizes.times * sizes.baselines * sizes.bands * UVW_BYTES
     stages = 2 if sizes.selfcal else 1
     images = (stages * ((sizes.bands + 1) * IMAGES_PER_BAND + IMAGES_PER_STAGE)
               * sizes.npixel**2 * 4)
-    return visibilities + uvw + images + _gain_bytes(sizes)
+    return visibility_bytes(sizes) + images + _gain_bytes(sizes)
+
+
+def visibility_bytes(sizes: Sizes) -> int:
+    """Bytes of all partitions on disk."""
+    columns = (1 if sizes.components else 0) + (1 if sizes.selfcal else 0)
+    visibilities = sizes.visibilities * (DISK_VISIBILITY + columns * DISK_COLUMN)
+    return visibilities + sizes.times * sizes.baselines * sizes.bands * UVW_BYTES
 
 
 def _call_seconds(sizes: Sizes) -> float:
@@ -241,19 +258,21 @@ def sizes_of(parameters: Parameters) -> Sizes:
     ------
     InputError: a simulation that has no data or no sky, or a Measurement Set that can't be read.
     """
+    from ical.stages import ingest, model
+
     if parameters.simulated:
-        return _sizes_of_simulation(parameters)
-    return _sizes_of_measurement_set(parameters)
+        return sizes_of_simulation(parameters, model.set_up(parameters))
+    return sizes_of_measurement_set(parameters, *ingest.set_up(parameters))
 
 
-def _sizes_of_simulation(parameters: Parameters) -> Sizes:
+def sizes_of_simulation(parameters: Parameters, setup: Setup) -> Sizes:
+    """The sizes of a simulated observation."""
     import numpy as np
 
     from arl.conventions import C
     from arl.telescope import baseline_uvw
-    from ical.stages.model import plan_run, set_up
+    from ical.stages.model import plan_run
 
-    setup = set_up(parameters)
     uvw = baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle)
     longest = float(np.abs(uvw[..., 2]).max() * setup.frequency.max() / C)
     shape = Shape(setup.time.size, len(setup.layout.names), uvw.shape[1], setup.frequency.size,
@@ -261,12 +280,13 @@ def _sizes_of_simulation(parameters: Parameters) -> Sizes:
     return _sizes(parameters, shape, plan_run(parameters, setup, ["here"]))
 
 
-def _sizes_of_measurement_set(parameters: Parameters) -> Sizes:
+def sizes_of_measurement_set(
+    parameters: Parameters, contents: Contents, setup: Observed
+) -> Sizes:
+    """The sizes of an observation that is read."""
     from arl.conventions import C
-    from ical.stages.ingest import set_up
     from ical.stages.model import plan_run
 
-    contents, setup = set_up(parameters)
     longest = contents.longest_w * float(setup.frequency.max()) / C
     shape = Shape(setup.time.size, len(setup.antenna_names), setup.n_baseline,
                   setup.frequency.size, setup.npixel, setup.cell, longest, 0)
@@ -290,17 +310,17 @@ def _scales(scales: tuple[int, ...] | None, npixel: int) -> int:
     return len(scales) if scales else 1 + max(0, math.floor(math.log2(npixel / 12)))
 
 
-def rows(predicted: Forecast, resources: Resources) -> list[tuple[str, str]]:
+def rows(predicted: Forecast) -> list[tuple[str, str]]:
     """The forecast as (label, value) for people."""
-    workers = f"{resources.workers} workers of {resources.threads} threads"
+    workers = f"{predicted.workers} workers of {predicted.threads} threads"
     table = [
         ("visibilities", f"{predicted.visibilities:,}"),
         ("partitions", f"{predicted.partitions} in {predicted.bands} bands"),
         ("images", f"{predicted.npixel} x {predicted.npixel} pixels"),
-        ("memory of a worker", _bytes(predicted.memory_per_worker)),
-        ("memory of the driver", _bytes(predicted.memory_driver)),
-        ("memory in all", f"{_bytes(predicted.memory_total)} ({workers})"),
-        ("disk", _bytes(predicted.disk)),
+        ("memory of a worker", human_bytes(predicted.memory_per_worker)),
+        ("memory of the driver", human_bytes(predicted.memory_driver)),
+        ("memory in all", f"{human_bytes(predicted.memory_total)} ({workers})"),
+        ("disk", human_bytes(predicted.disk)),
         ("tasks", f"{predicted.tasks:,}"),
         ("time", f"about {_seconds(predicted.seconds)} at most"),
     ]
@@ -308,7 +328,16 @@ def rows(predicted: Forecast, resources: Resources) -> list[tuple[str, str]]:
                     for name, s in predicted.stages.items()]
 
 
-def _bytes(size: float) -> str:
+def sentence(predicted: Forecast) -> str:
+    """The forecast in one line."""
+    return (f"{human_bytes(predicted.memory_total)} of memory ({predicted.workers} workers of "
+            f"{human_bytes(predicted.memory_per_worker)}, and "
+            f"{human_bytes(predicted.memory_driver)}), {human_bytes(predicted.disk)} of disk, "
+            f"{predicted.tasks:,} tasks, about {_seconds(predicted.seconds)} at most")
+
+
+def human_bytes(size: float) -> str:
+    """A size with its unit, for people."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):
         if size >= scale:
             return f"{size / scale:.3g} {unit}"

@@ -92,9 +92,13 @@ def read_process(since: float) -> dict[str, object]:
     return _meter.read(since)
 
 
-def _read_tagged(since: float) -> dict[str, object]:
+def _tag() -> tuple[str, str, int]:
     # scheduler and pipeline share one process in a local cluster: the tag tells
-    return read_process(since) | {"process": (host_name(), socket.gethostname(), os.getpid())}
+    return host_name(), socket.gethostname(), os.getpid()
+
+
+def _read_tagged(since: float) -> dict[str, object]:
+    return read_process(since) | {"process": _tag()}
 
 
 @dataclass
@@ -126,7 +130,15 @@ class StageMeter:
                 for key in ("cpu_s", "compile_s")}
         return {"wall_s": round(wall, 3), "cpu_s": round(used["cpu_s"], 3),
                 "compile_s": round(used["compile_s"], 3),
-                "peak_rss_mb": round(_peak(last) / 1e6, 1), "tasks": self._tasks()}
+                "peak_rss_mb": round(_peak(last) / 1e6, 1), **self._peaks(last),
+                "tasks": self._tasks()}
+
+    def _peaks(self, readings: dict[tuple, dict]) -> dict[str, float]:
+        """The peak of the worker that took most, and that of pipeline and scheduler together."""
+        leading = {_tag(), tuple(self.client.run_on_scheduler(_tag))}
+        workers = max((_peak({k: r}) for k, r in readings.items() if k not in leading), default=0)
+        driver = _peak({k: r for k, r in readings.items() if k in leading})
+        return {"worker_peak_mb": round(workers / 1e6, 1), "driver_peak_mb": round(driver / 1e6, 1)}
 
     def _grown(self, pid: tuple, reading: dict, key: str) -> float:
         before = self._first.get(pid)

@@ -233,6 +233,10 @@ class Imaging(Section):
         None, min_length=1,
         description="path of a FITS image: components are put only where it is not 0; null: "
         "anywhere")
+    start_model: str | None = Field(
+        None, min_length=1,
+        description="path of a FITS image (Jy/pixel, on the grid of the images) that deconvolution "
+        "begins with and adds to, in imaging and in self-calibration; null: a blank sky")
     primary_beam: str | None = Field(
         None, min_length=1,
         description="beam for which restored images are corrected: airy, none, or the path of a "
@@ -335,7 +339,8 @@ class Selfcal(Section):
         None, description="what deconvolution does differently here; the rest as in imaging.clean")
     start_model: str | None = Field(
         None, min_length=1,
-        description="path of a CSV of components to calibrate on first; null: a blank sky")
+        description="path of a CSV of components, or of a FITS image (Jy/pixel, on the grid of "
+        "the images), to calibrate on in the first cycle alone; null: the model of the images")
     flux_scale: Literal["data", "model"] = Field(
         "data", description="amplitude gains leave the flux scale as it is in the data (data), or "
         "bring it to that of start_model (model)")

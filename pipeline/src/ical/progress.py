@@ -1,8 +1,9 @@
 """One stream of events: bars on a terminal, JSON lines elsewhere, and a copy in progress.jsonl.
 
-Events are dicts with "event" (stage_start, progress, stage_end, warning, error, result) and
-"time" (UTC seconds); most have "stage". A progress event has fraction, message, eta_s where it is
-known, and cycle and cycles inside a loop.
+Events are dicts with "event" (forecast, stage_start, progress, stage_end, warning, error, result)
+and "time" (UTC seconds); most have "stage". A progress event has fraction, message, eta_s where it
+is known, and cycle and cycles inside a loop; a forecast has a message and, under "forecast", its
+numbers.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ class Terminal:
                               description=describe(event))
         elif kind == "stage_end":
             self._end(stage, event)
-        elif kind == "warning":  # errors are said on stderr, for terminals and logs alike
-            self._console.print(f"warning: {event['message']}", markup=False, highlight=False)
+        elif kind in ("warning", "forecast"):  # errors are said on stderr, as in logs
+            self._console.print(f"{kind}: {event['message']}", markup=False, highlight=False)
         elif kind == "result":
             self._bars.stop()
             self._console.print(event["message"], markup=False, highlight=False)
@@ -198,6 +199,10 @@ class Progress:
         """Tell of something that the user should know; kept in `warnings` for stage.json."""
         self.warnings.append(text)
         self._emit("warning", message=text)
+
+    def forecast(self, text: str, numbers: dict[str, Any]) -> None:
+        """Tell what the run will cost."""
+        self._emit("forecast", message=text, forecast=numbers)
 
     def _elapsed(self) -> float:
         return round(self._clock() - self._base[0], 3)

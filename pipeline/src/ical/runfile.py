@@ -20,7 +20,8 @@ from ical.problems import Problem, describe, did_you_mean, raise_all
 
 SUFFIXES = (".yml", ".yaml", ".json")
 #: Parameters that may hold a path; those in the second group may also hold a name.
-PATHS = ("input.measurement_set", "selfcal.start_model", "imaging.mask")
+PATHS = ("input.measurement_set", "selfcal.start_model", "imaging.mask",
+         "imaging.start_model")
 NAMES_OR_PATHS = ("observation.layout", "sky.catalogue", "sky.primary_beam",
                   "imaging.primary_beam")
 #: Stands in for what is wrong or missing, so that the rest can still be judged.

@@ -189,7 +189,8 @@ class Calibration:
     local: how many of the leading terms have all their intervals inside one partition.
     start: gains to start from by term, on the partition's intervals.
     conditioning: which solutions are flagged, and the reference antenna.
-    start_model: components to calibrate against in place of the image model, or None.
+    start_model: components, or an image [l, m] in Jy per pixel, to calibrate against in place of
+        the image model, or None.
     scale: see `solve_terms`.
     min_baseline, max_baseline: m, of what is calibrated on; None: no limit.
     """
@@ -198,7 +199,7 @@ class Calibration:
     local: int
     start: dict[str, np.ndarray]
     conditioning: conditioning.Conditioning
-    start_model: sky.Components | None
+    start_model: sky.Components | np.ndarray | None
     scale: dict[str, np.ndarray | float]
     min_baseline: float | None
     max_baseline: float | None
@@ -223,8 +224,11 @@ def calibrate(
     """Predict, solve the local terms and, when no other term is left, image the residual."""
     data = load(source.path, source.column)
     predicted = _predict(data, model, grid)
-    against = (predicted if work.start_model is None
-               else _predict_components(data, work.start_model))
+    against = predicted
+    if isinstance(work.start_model, np.ndarray):
+        against = _predict(data, work.start_model, grid)
+    elif work.start_model is not None:
+        against = _predict_components(data, work.start_model)
     used = _selected(data, data.weight, work.min_baseline, work.max_baseline)
     matrices = reduce_against(data, used, against, work.terms)
     solved, matrices = solve_terms(

@@ -37,6 +37,11 @@ def test_progress_reads_like_a_sentence(follow):
     assert follow.sentence(event) == "ICAL cycle 3 of 5, 42 %, about 2 min left"
 
 
+def test_the_forecast_is_shown_before_the_work_begins(follow):
+    event = {"event": "forecast", "stage": "model", "message": "1.3 GB of memory, 304 tasks"}
+    assert follow.sentence(event) == "Model: forecast: 1.3 GB of memory, 304 tasks"
+
+
 @pytest.mark.parametrize(("seconds", "told"), [(0.2, "1 s"), (89, "89 s"), (600, "10 min"),
                                                (7200, "2.0 h")])
 def test_durations(follow, seconds, told):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
@@ -6,7 +8,15 @@ from astropy.wcs import WCS
 
 from arl.conventions import lm_axis, lmn_to_radec
 from arl.errors import InputError
-from arl.io.fits import ImageHeader, read_image, read_mask, write_image
+from arl.io.fits import (
+    ImageHeader,
+    is_image,
+    place_model,
+    read_image,
+    read_mask,
+    read_model,
+    write_image,
+)
 from arl.restoration import Beam
 
 CENTRE = tuple(np.radians([30.0, -60.0]))
@@ -81,3 +91,87 @@ def test_a_mask_that_is_of_no_use_is_refused(tmp_path, what):
     centre = CENTRE if what == "text" else tuple(np.radians([80.0, 10.0]))
     with pytest.raises(InputError, match="can't be read" if what == "text" else "leaves no pixel"):
         read_mask(path, 64, 1e-3, centre)
+
+
+MODEL = replace(HEADER, unit="Jy/pixel", beam=None)
+EDGES = np.array([[90e6, 100e6], [100e6, 110e6]])
+
+
+def placed(path, npixel=64, cell=5e-3, centre=CENTRE, edges=EDGES):
+    return place_model(read_model(path), npixel, cell, centre, edges)
+
+
+def some_pixels(n, reach):
+    """An image with ten pixels within `reach` of its centre."""
+    generator, image = np.random.default_rng(2), np.zeros((n, n), np.float32)
+    i, j = generator.integers(n // 2 - reach, n // 2 + reach, (2, 10))
+    image[i, j] = generator.standard_normal(10)
+    return image
+
+
+@pytest.mark.parametrize("size", [64, 48, 96])
+def test_a_model_of_any_size_comes_to_the_same_pixels(tmp_path, size):
+    image = some_pixels(size, 20)
+    write_image(tmp_path / "m.fits", image, MODEL)
+    found = placed(tmp_path / "m.fits")
+    middle = slice(32 - 20, 32 + 20)
+    own = slice(size // 2 - 20, size // 2 + 20)
+    np.testing.assert_array_equal(found[0, middle, middle], image[own, own])
+    np.testing.assert_array_equal(found[1], found[0])
+    assert np.count_nonzero(found[0]) == np.count_nonzero(image)
+    assert is_image(tmp_path / "m.fits")
+
+
+def test_the_axes_of_a_model_of_others_are_found_by_its_coordinates(tmp_path):
+    """As WSClean writes it: the reference pixel one further along right ascension."""
+    sky = SkyCoord(*lmn_to_radec(7 * 5e-3, -4 * 5e-3, *CENTRE), unit="rad")
+    header = fits.Header({"BUNIT": "JY/PIXEL", "CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN",
+                          "CRPIX1": 33.0, "CRPIX2": 33.0, "CRVAL1": 30.0, "CRVAL2": -60.0,
+                          "CDELT1": -np.degrees(5e-3), "CDELT2": np.degrees(5e-3)})
+    x, y = (int(np.round(v)) for v in WCS(header).world_to_pixel(sky))
+    data = np.zeros((64, 64), np.float32)
+    data[y, x] = 3.0
+    fits.PrimaryHDU(data, header).writeto(tmp_path / "w.fits")
+    assert np.argwhere(placed(tmp_path / "w.fits")[0]).tolist() == [[32 + 7, 32 - 4]]
+
+
+def test_planes_are_interpolated_to_the_bands(tmp_path):
+    image = some_pixels(64, 20)
+    write_image(tmp_path / "m.fits", image, replace(MODEL, frequency=92e6, bandwidth=16e6))
+    with fits.open(tmp_path / "m.fits") as hdus:
+        two = np.concatenate([hdus[0].data, 3 * hdus[0].data], axis=1)  # at 92 and 108 MHz
+        fits.PrimaryHDU(two, hdus[0].header).writeto(tmp_path / "c.fits")
+    found = placed(tmp_path / "c.fits")
+    np.testing.assert_allclose(found[0], (1 + 2 * 3 / 16) * image, rtol=1e-6)
+    np.testing.assert_allclose(found[1], (1 + 2 * 13 / 16) * image, rtol=1e-6)
+    with pytest.raises(InputError, match=r"from 84 to 116 MHz, and the bands reach from 130"):
+        placed(tmp_path / "c.fits", edges=EDGES + 40e6)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"cell": 5.1e-3}, "pixels beside those"), ({"npixel": 32}, "flux outside the 32 x 32"),
+    ({"centre": (0.53, -1.05)}, "pixels beside those"),
+    ({"edges": EDGES + 30e6}, "from 90 to 110 MHz, and the bands reach from 120 to 140 MHz"),
+])
+def test_a_model_of_another_grid_or_frequency_is_refused(tmp_path, change, words):
+    write_image(tmp_path / "m.fits", some_pixels(64, 28), MODEL)
+    with pytest.raises(InputError, match=words):
+        placed(tmp_path / "m.fits", **change)
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    write_image(tmp_path / "restored.fits", some_pixels(64, 20), HEADER)
+    with pytest.raises(InputError, match="is in Jy/beam; a model image is in Jy/pixel"):
+        read_model(tmp_path / "restored.fits")
+    write_image(tmp_path / "empty.fits", np.zeros((8, 8)), MODEL)
+    with pytest.raises(InputError, match="is 0 everywhere"):
+        read_model(tmp_path / "empty.fits")
+    with fits.open(tmp_path / "restored.fits") as hdus:
+        header = hdus[0].header
+        header["BUNIT"] = "Jy/pixel"
+        four = np.repeat(hdus[0].data, 4, axis=0)
+        fits.PrimaryHDU(four, header).writeto(tmp_path / "iquv.fits")
+    with pytest.raises(InputError, match="4 planes along STOKES"):
+        read_model(tmp_path / "iquv.fits")
+    (tmp_path / "model.csv").write_text("ra_deg,dec_deg,flux_jy\n1,2,3\n")
+    assert not is_image(tmp_path / "model.csv")

@@ -6,12 +6,14 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import ValidationError
 from written_ms import smallest_ms
 
 from arl.errors import InputError
+from arl.io.fits import ImageHeader, write_image
 from ical.parameters import Parameters, load
 from ical.problems import all_keys, section_of
 from ical.runfile import shipped_runs
@@ -196,6 +198,7 @@ ONE_MISTAKE = [
     ({"selfcal.cycles": 2}, "selfcal.first_cycle.G", "after the last one"),
     ({"selfcal.global_solution": "no"}, "selfcal.global_solution", "not true or false"),
     ({"selfcal.start_model": "none.csv"}, "selfcal.start_model", "there is no file"),
+    ({"imaging.start_model": "none.fits"}, "imaging.start_model", "there is no file"),
     ({"resources.memory_limit": "lots"}, "resources.memory_limit", "4 GB"),
     ({"name": "../etc"}, "name", "letters"),
     ({"seed": -1}, "seed", "at least 0"),
@@ -303,6 +306,20 @@ def test_a_file_of_the_user_is_looked_at_before_any_work(tmp_path, key, name, te
     (found,) = mistakes(write(tmp_path, {key: name}))
     assert found.startswith(f"{key}: ")
     assert words in found
+
+
+@pytest.mark.parametrize("key", ["imaging.start_model", "selfcal.start_model"])
+def test_a_model_image_must_be_on_the_grid_of_the_images(tmp_path, key):
+    image = np.zeros((64, 64))
+    image[20, 30] = 1.0
+    header = ImageHeader(2e-3, tuple(np.radians([30.0, -60.0])), 1e8, 2e7, "Jy/pixel", None,
+                         "2018-01-01T08:00:00", "m", "t", "TOPO")
+    write_image(tmp_path / "m.fits", image, header)
+    same = {key: "m.fits", "imaging.npixel": 64, "imaging.cell_rad": 2e-3}
+    assert load(write(tmp_path, same)).to_dict()
+    (found,) = mistakes(write(tmp_path, same | {"imaging.cell_rad": 3e-3}))
+    assert found.startswith(f"{key}: ")
+    assert "pixels beside those of the images" in found
 
 
 @pytest.mark.parametrize(("change", "words"), [

@@ -19,6 +19,8 @@ from PIL import Image
 from arl.errors import InputError
 from arl.io.fits import ImageHeader, write_image
 from arl.restoration import Beam
+from ical.forecast import Sizes, forecast
+from ical.parameters import Resources
 from ical.report import sky_figures
 from ical.report.assemble import assemble, last_errors, read_run
 from ical.report.products import read_gains, read_image
@@ -195,6 +197,20 @@ def test_text_of_a_run_cannot_become_markup(partial):
     page = (partial / "report.html").read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;alert" in page
+
+
+def test_the_forecast_stands_beside_what_was_measured(partial):
+    sizes = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
+                  partition_visibilities=200, npixel=64, planes=3, components=7, scales=3,
+                  major_cycles=4, cycles=3, selfcal=True, terms=2)
+    predicted = forecast(sizes, Resources(workers=3))
+    (partial / "forecast.json").write_text(json.dumps({"forecast": predicted.to_dict()}))
+    report = assemble(read_run(partial))
+    assert (report.forecast.workers, report.forecast.tasks) == (3, predicted.tasks)
+    assert report.forecast.memory_mb * 1e6 == pytest.approx(predicted.memory_total, abs=1e5)
+    assert report.stages["model"].forecast.wall_s == predicted.stages["model"].seconds
+    (partial / "forecast.json").unlink()
+    assert assemble(read_run(partial)).forecast is None
 
 
 def test_a_run_that_only_has_a_model(partial):

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
-from arl.conventions import from_fits_axes, lm_axis, lmn_to_radec, to_fits_axes
+from arl.conventions import from_fits_axes, lm_axis, lmn_to_radec, radec_to_lmn, to_fits_axes
 from arl.errors import InputError
 from arl.restoration import Beam
 
@@ -20,6 +20,9 @@ from arl.restoration import Beam
 SPECSYS = {"REST": "SOURCE", "lsrk": "LSRK", "lsrd": "LSRD", "BARY": "BARYCENT",
            "gcrs": "GEOCENTR", "TOPO": "TOPOCENT", "GALACTO": "GALACTOC", "LGROUP": "LOCALGRP",
            "CMB": "CMBDIPOL"}
+
+#: A model's pixel may lie this far beside one of ours, pixels.
+MOST_OFF_GRID = 0.1
 
 
 @dataclass(frozen=True)
@@ -94,18 +97,142 @@ def read_sky_plane(path: str | Path) -> tuple[np.ndarray, WCS]:
     ------
     InputError: it can't be read, or has no celestial axes.
     """
+    data, _, wcs = _open_sky(path)
+    return data.reshape(-1, *data.shape[-2:])[0], wcs.celestial
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether a file is FITS with an image in its first part (tables are in later ones)."""
+    try:
+        with fits.open(path) as hdus:
+            return bool(hdus[0].header.get("NAXIS"))
+    except OSError:
+        return False
+
+
+def _open_sky(path: str | Path) -> tuple[np.ndarray, fits.Header, WCS]:
+    """Data, header and coordinates of the first image of a file.
+
+    Raises
+    ------
+    InputError: it can't be read, or has no celestial axes.
+    """
     try:
         with fits.open(path) as hdus:
             data, header = np.array(hdus[0].data, float), hdus[0].header
-        plane = data.reshape(-1, *data.shape[-2:])[0]
         with warnings.catch_warnings():  # of dates that astropy completes
             warnings.simplefilter("ignore", FITSFixedWarning)
-            wcs = WCS(header).celestial
+            wcs = WCS(header)
+            celestial = wcs.celestial.naxis
     except Exception as error:  # astropy raises many kinds for a file it can't read
         raise InputError(f"{path} can't be read as a FITS image: {error}.") from error
-    if wcs.naxis != 2:
+    if celestial != 2 or data.ndim < 2:
         raise InputError(f"{path} is an image without right ascension and declination.")
-    return plane, wcs
+    return data, header, wcs
+
+
+@dataclass(frozen=True)
+class ModelImage:
+    """A model of the sky in Jy per pixel.
+
+    Attributes
+    ----------
+    path: of its file. planes: (plane, y, x), 0 where there is nothing. celestial: of (x, y).
+    frequency: Hz (plane,); None: the file does not say. width: of the step between planes, Hz.
+    """
+
+    path: str
+    planes: np.ndarray
+    celestial: WCS
+    frequency: np.ndarray | None
+    width: float
+
+
+def read_model(path: str | Path) -> ModelImage:
+    """Read a model image: one plane, or planes along an axis of frequency.
+
+    Raises
+    ------
+    InputError: it can't be read, is not in Jy/pixel, has several planes along another axis, or is
+    empty.
+    """
+    data, header, wcs = _open_sky(path)
+    unit = str(header.get("BUNIT", "")).replace(" ", "").lower()
+    if unit not in ("jy/pixel", "jy/pix"):
+        raise InputError(f"{path} is in {header.get('BUNIT') or 'no unit'}; a model image is in "
+                         f"Jy/pixel, as deconvolution leaves it.")
+    kinds = [str(header.get(f"CTYPE{data.ndim - k}", "")) for k in range(data.ndim - 2)]
+    for kind, size in zip(kinds, data.shape, strict=False):
+        if size > 1 and kind != "FREQ":
+            raise InputError(f"{path} has {size} planes along {kind or 'an axis without a name'}; "
+                             f"only those along FREQ can be used.")
+    planes = np.nan_to_num(data.reshape(-1, *data.shape[-2:]), posinf=0.0, neginf=0.0)
+    if not planes.any():
+        raise InputError(f"{path} is 0 everywhere: there is nothing to start from.")
+    if "FREQ" not in kinds:
+        return ModelImage(str(path), planes, wcs.celestial, None, 0.0)
+    frequency = np.asarray(wcs.spectral.all_pix2world(np.arange(len(planes)), 0)[0], float)
+    step = np.diff(wcs.spectral.all_pix2world([0, 1], 0)[0])
+    return ModelImage(str(path), planes, wcs.celestial, frequency, float(np.abs(step[0])))
+
+
+def place_model(
+    model: ModelImage, npixel: int, cell: float, phase_centre: tuple[float, float],
+    edges: np.ndarray,
+) -> np.ndarray:
+    """A model's pixels on an image of ours, (band, l, m) float32, Jy per pixel.
+
+    Nothing is interpolated on the sky: a pixel of a model is a point, and the centre of each that
+    is not 0 must be that of a pixel of ours, to a tenth of it. One plane holds for all bands;
+    several are interpolated to the middle of each band.
+
+    Parameters
+    ----------
+    edges: lowest and highest frequency of each band, Hz (band, 2).
+
+    Raises
+    ------
+    InputError: the grids differ, there is something outside the image, or the frequencies of the
+    file are not those of the bands.
+    """
+    rows, columns = np.nonzero(model.planes.any(axis=0))
+    ra, dec = np.radians(model.celestial.all_pix2world(columns, rows, 0))
+    l, m, _ = radec_to_lmn(ra, dec, *phase_centre).T
+    i, j = (np.rint(x / cell) + npixel // 2 for x in (l, m))
+    apart = max(np.abs(x / cell + npixel // 2 - k).max() for x, k in ((l, i), (m, j)))
+    if not apart <= MOST_OFF_GRID:  # NaN where a pixel is not on the sky
+        raise InputError(f"{model.path} has pixels that lie up to {apart:.2g} pixels beside those "
+                         f"of the images, which are {np.degrees(cell) * 3600:.6g} arcsec wide "
+                         f"about RA {np.degrees(phase_centre[0]):.6f}, Dec "
+                         f"{np.degrees(phase_centre[1]):.6f} degrees; give a model on that grid.")
+    if min(i.min(), j.min()) < 0 or max(i.max(), j.max()) >= npixel:
+        raise InputError(f"{model.path} has flux outside the {npixel} x {npixel} pixels of the "
+                         f"images; make imaging.npixel larger, or cut the model.")
+    values = _at_bands(model, model.planes[:, rows, columns], edges)
+    image = np.zeros((len(edges), npixel, npixel), np.float32)
+    for plane, value in zip(image, values, strict=True):
+        np.add.at(plane, (i.astype(int), j.astype(int)), value)
+    return image
+
+
+def _at_bands(model: ModelImage, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Values (plane, pixel) at the middle of each band, (band, pixel)."""
+    low, high = edges.min() / 1e6, edges.max() / 1e6
+    if model.frequency is None:
+        if len(values) > 1:
+            raise InputError(f"{model.path} has several planes and no frequencies.")
+        return np.repeat(values, len(edges), axis=0)
+    order, middle = np.argsort(model.frequency), edges.mean(axis=1)
+    frequency = model.frequency[order]
+    reach = model.width / 2
+    first, last = frequency[0] - reach, frequency[-1] + reach
+    meets = (first <= edges.max() and last >= edges.min() if len(values) == 1
+             else first <= middle.min() and last >= middle.max())
+    if not meets:
+        raise InputError(f"{model.path} is a model from {first / 1e6:.6g} to {last / 1e6:.6g} MHz, "
+                         f"and the bands reach from {low:.6g} to {high:.6g} MHz; give a model of "
+                         f"these frequencies.")
+    return np.stack([np.interp(middle, frequency, v) for v in values[order].T], axis=1)
 
 
 def read_mask(

@@ -24,12 +24,14 @@ from ical.report.schema import (
     Band,
     Cycle,
     File,
+    Forecast,
     GainTerm,
     HostWork,
     Outcome,
     Quality,
     Report,
     Stage,
+    StageForecast,
     Superseded,
 )
 from ical.report.verdict import Facts, judge
@@ -51,6 +53,7 @@ NAMES = {
     "parameters.json": "the resolved run file", "plan.json": "the plan of partitions",
     "progress.jsonl": "what the run told while it worked",
     "observation.json": "what was found in the Measurement Set",
+    "forecast.json": "what the run was predicted to cost, and the sizes that follows from",
     "truth.csv": "components of the simulated sky", "true_gains.zarr": "the injected gains",
     "history.json": "the cycles of self-calibration", "stage.json": "cost and quality of the stage",
     "visibilities": "visibilities of every partition (MSv4 Zarr), calibrated ones included",
@@ -64,6 +67,7 @@ class Run:
     folder: Path
     parameters: dict[str, Any]
     records: dict[str, dict[str, Any]]
+    forecast: dict[str, Any]
     history: list[dict[str, Any]]
     gains: dict[str, Gains]
 
@@ -79,7 +83,8 @@ def read_run(folder: Path) -> Run:
     gains = {g.term: g for g in map(read_gains, tables)}
     ordered = sorted(gains, key=lambda t: (order.find(t) if t in order else 99, t))
     return Run(folder, _json(folder / "parameters.json") or {},
-               {s: r for s, r in records.items() if r}, history or [],
+               {s: r for s, r in records.items() if r},
+               (_json(folder / "forecast.json") or {}).get("forecast", {}), history or [],
                {t: gains[t] for t in ordered})
 
 
@@ -92,7 +97,8 @@ def _json(path: Path) -> Any:
 
 def assemble(run: Run, now: datetime | None = None) -> Report:
     """Everything that report.json says about a run."""
-    stages = {name: stage_of(record) for name, record in run.records.items()}
+    stages = {name: stage_of(record, run.forecast.get("stages", {}).get(name))
+              for name, record in run.records.items()}
     quality = {name: quality_of(run.folder / name, run.records.get(name, {}))
                for name in IMAGING_STAGES
                if name in stages or find_image(run.folder / name, "residual")}
@@ -108,7 +114,8 @@ def assemble(run: Run, now: datetime | None = None) -> Report:
         schema_version=SCHEMA_VERSION, run=run.folder.name,
         name=str(run.parameters.get("name", run.folder.name)),
         created=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
-        verdict=judge(facts), outcome=outcome, stages=stages, quality=quality,
+        verdict=judge(facts), outcome=outcome, forecast=forecast_of(run.forecast),
+        stages=stages, quality=quality,
         history=[cycle_of(c, n) for n, c in enumerate(run.history, 1)], gains=gains,
         hosts=hosts_of(stages.values()),
         warnings=[f"{name}: {text}" for name, s in stages.items() for text in s.warnings],
@@ -123,13 +130,27 @@ def expected_stages(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     return STAGES if wanted else STAGES[:2]
 
 
-def stage_of(record: Mapping[str, Any]) -> Stage:
-    """A stage's cost from its stage.json."""
+def forecast_of(told: Mapping[str, Any]) -> Forecast | None:
+    """What forecast.json predicted."""
+    if not told:
+        return None
+    same = {k: told[k] for k in ("workers", "threads", "visibilities", "partitions", "bands",
+                                 "npixel", "tasks")}
+    megabytes = {"worker_mb": "memory_per_worker", "driver_mb": "memory_driver",
+                 "memory_mb": "memory_total", "disk_mb": "disk"}
+    return Forecast(**same, **{k: round(told[v] / 1e6, 1) for k, v in megabytes.items()},
+                    wall_s=told["seconds"])
+
+
+def stage_of(record: Mapping[str, Any], predicted: Mapping[str, Any] | None) -> Stage:
+    """A stage's cost from its stage.json, and what was predicted of it."""
     known = {k: record[k] for k in Stage.model_fields if record.get(k) is not None}
     tasks = {host: dict(work) for host, work in known.get("tasks", {}).items()}
     for host, held in (record.get("partition_bytes") or {}).items():
         tasks.setdefault(host, {})["bytes"] = held
-    return Stage(**{"status": "unknown", **known, "tasks": tasks})
+    share = (StageForecast(tasks=predicted["tasks"], wall_s=predicted["seconds"])
+             if predicted else None)
+    return Stage(**{"status": "unknown", **known, "tasks": tasks, "forecast": share})
 
 
 def outcome_of(raw: Mapping[str, Any] | None) -> Outcome | None:

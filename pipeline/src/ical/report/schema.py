@@ -61,6 +61,30 @@ class HostWork(OpenPart):
     kinds: dict[str, int] = Field({}, description="tasks by kind")
 
 
+class Forecast(Part):
+    """What the run was predicted to cost before it began, on the cluster it had."""
+
+    workers: int = Field(description="worker processes")
+    threads: int = Field(description="library threads of each")
+    visibilities: int = Field(description="visibilities in all")
+    partitions: int = Field(description="partitions of them")
+    bands: int = Field(description="sub-bands that are imaged apart")
+    npixel: int = Field(description="pixels on a side")
+    worker_mb: float = Field(description="peak memory of a worker, MB")
+    driver_mb: float = Field(description="peak memory of pipeline and scheduler, MB")
+    memory_mb: float = Field(description="the sum over all processes, MB")
+    disk_mb: float = Field(description="all files of the run, MB")
+    tasks: int = Field(description="Dask tasks, at most")
+    wall_s: float = Field(description="wall-clock seconds, at most")
+
+
+class StageForecast(Part):
+    """The share of a stage in the forecast."""
+
+    tasks: int = Field(description="Dask tasks, at most")
+    wall_s: float = Field(description="wall-clock seconds, at most")
+
+
 class Stage(Part):
     """What a stage cost."""
 
@@ -73,6 +97,12 @@ class Stage(Part):
     peak_rss_mb: float | None = Field(
         None, description="peak memory in MB (1e6 bytes): PSS, shared pages counted once, summed "
         "over all processes at one time")
+    worker_peak_mb: float | None = Field(
+        None, description="the peak of the worker that took most, MB")
+    driver_peak_mb: float | None = Field(
+        None, description="the peak of pipeline and scheduler together, MB")
+    forecast: StageForecast | None = Field(
+        None, description="what was predicted; null: it was not recorded")
     tasks: dict[str, HostWork] = Field({}, description="work by host")
     warnings: list[str] = Field([], description="what the stage warned about")
 
@@ -191,6 +221,8 @@ class Report(Part):
     verdict: Verdict = Field(description="PASS, WARN or FAIL, and why")
     outcome: Outcome | None = Field(
         description="of the self-calibration loop; null: it never ended")
+    forecast: Forecast | None = Field(
+        None, description="what the run was predicted to cost; null: it was not recorded")
     stages: dict[str, Stage] = Field(description="cost by stage: model, image, selfcal")
     quality: dict[str, Quality] = Field(description="quality by stage: image, selfcal")
     history: list[Cycle] = Field(description="the cycles of the self-calibration loop, in order")

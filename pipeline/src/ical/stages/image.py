@@ -21,7 +21,8 @@ LEAST_GAIN = 0.0125
 
 @dataclass(frozen=True)
 class ImagingResult:
-    """Images of all bands (band, l, m); `rms` is the combined residual's after each cycle, Jy."""
+    """Images of all bands (band, l, m); `rms` is the combined residual's before the first
+    cycle and after each, Jy."""
 
     dirty: BandImages
     psf: BandImages
@@ -96,12 +97,18 @@ class Cleaner:
 
 
 def image(
-    imager: Imager, parameters: Parameters, edges: np.ndarray, tell: Callable[[int], None]
+    imager: Imager, parameters: Parameters, edges: np.ndarray, tell: Callable[[int], None],
+    start: np.ndarray | None = None,
 ) -> ImagingResult:
-    """Continuum imaging; `tell` is given the number of each major cycle that is done."""
+    """Continuum imaging; `tell` is given the number of each major cycle that is done.
+
+    `start` is the model to begin with, (band, l, m) Jy per pixel; None: a blank sky.
+    """
     dirty, psf = imager.dirty_and_psf()
     beams = fit_beams(psf, imager.grid.cell)
     cleaner = Cleaner(imager, psf, beams[0], edges, clean_options(parameters.imaging.clean), {})
+    model = np.zeros_like(dirty.image) if start is None else start
+    first = dirty if start is None else imager.residual(start, {})
     model, residual, rms = cleaner.major_cycles(
-        np.zeros_like(dirty.image), dirty, parameters.imaging.clean.major_cycles, tell)
-    return ImagingResult(dirty, psf, model, residual, tuple(beams), (dirty.rms, *rms))
+        model, first, parameters.imaging.clean.major_cycles, tell)
+    return ImagingResult(dirty, psf, model, residual, tuple(beams), (first.rms, *rms))

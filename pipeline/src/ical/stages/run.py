@@ -14,13 +14,16 @@ from arl.io.measurement_set import Contents
 from arl.io.zarr import write_dataset
 from ical.cluster import Cluster
 from ical.context import RunContext
+from ical.forecast import sizes_of_measurement_set, sizes_of_simulation
 from ical.imager import Imager, fit_beams
 from ical.metrics import StageMeter
 from ical.partitions import Plan
 from ical.stages import files, image, ingest, model, selfcal, truth
+from ical.stages.foresee import foresee, foresee_again
 from ical.stages.loopfile import LoopKeeper
 from ical.stages.model import IDEAL, Setup
 from ical.stages.observed import Observed
+from ical.stages.start import start_image
 from ical.store import write_json
 
 
@@ -28,6 +31,8 @@ def run_model(context: RunContext) -> None:
     """Simulate or read the observation; every partition stays on the host that owns it."""
     found = None if context.parameters.simulated else ingest.set_up(context.parameters)
     with files.cluster_of(context) as cluster:
+        foresee(context, cluster, sizes_of_measurement_set(context.parameters, *found) if found
+                else sizes_of_simulation(context.parameters, model.set_up(context.parameters)))
         meter = StageMeter(cluster.client).start()
         plan, sizes = _ingest(context, cluster, *found) if found else _simulate(context, cluster)
         record = meter.stop()
@@ -72,14 +77,16 @@ def _paths(context: RunContext, plan: Plan) -> dict[str, str]:
 def run_image(context: RunContext) -> None:
     """Continuum imaging of the data: simulated ones without gain errors, others as they are."""
     with files.cluster_of(context) as cluster:
+        foresee_again(context, cluster)
         meter = StageMeter(cluster.client).start()
         setup = files.setup_of(context)
         column = IDEAL if context.parameters.simulated else "VISIBILITY"
         imager, edges = files.imager_of(context, setup, cluster, column)
         cycles = context.parameters.imaging.clean.major_cycles
         context.progress.update(0.05, "dirty images and point spread functions")
+        start = start_image(context.parameters.imaging.start_model, setup, edges)
         result = image.image(imager, context.parameters, edges, lambda number: (
-            context.progress.update(0.9 * number / cycles, "major cycle", number, cycles)))
+            context.progress.update(0.9 * number / cycles, "major cycle", number, cycles)), start)
         written = files.ImageFiles(context, "image", setup, edges)
         restored = written.write_all(
             result.dirty, result.psf, result.model, result.residual, result.beams)
@@ -93,6 +100,7 @@ def run_image(context: RunContext) -> None:
 def run_selfcal(context: RunContext) -> None:
     """ICAL of the observed data."""
     with files.cluster_of(context) as cluster:
+        foresee_again(context, cluster)
         meter = StageMeter(cluster.client).start()
         setup = files.setup_of(context)
         imager, edges = files.imager_of(context, setup, cluster, "VISIBILITY")

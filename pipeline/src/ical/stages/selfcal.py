@@ -20,7 +20,7 @@ from arl.calibration.intervals import (
 from arl.deconvolution import CleanOptions
 from arl.errors import InputError
 from arl.restoration import restore
-from arl.sky import load_catalogue
+from arl.sky import Components
 from ical import convergence, tasks
 from ical.convergence import Measures, Verdict
 from ical.imager import BandImages, Imager, combine, fit_beams
@@ -29,6 +29,7 @@ from ical.partitions import Partition
 from ical.stages.image import Cleaner, clean_options
 from ical.stages.loopstate import Cycle, LoopState, Solutions, Watcher
 from ical.stages.observed import Observed
+from ical.stages.start import start_image, start_sky
 
 MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
 FIRST_MIN_SNR = 1.0
@@ -85,8 +86,8 @@ class SelfCalibration:
         self._unit_noise, self._setup = unit_noise, setup
         self._reference = _antenna_number(parameters.selfcal.reference_antenna,
                                           setup.antenna_names)
-        path = parameters.selfcal.start_model
-        self._start = load_catalogue(path) if path else None
+        self._start = start_sky(parameters.selfcal.start_model, setup, edges)
+        self._start_image = start_image(parameters.imaging.start_model, setup, edges)
         snr = self._sample_snr()
         self._blocks = {name: self._term(name, snr)
                         for name in parameters.selfcal.terms}
@@ -138,8 +139,14 @@ class SelfCalibration:
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
             {name: known[name].gain for name in terms[:leading] if name in known},
-            self._conditioning(before), None if before else self._start, self._scale(terms, known),
+            self._conditioning(before), None if before else self._start_in(partition.band),
+            self._scale(terms, known),
             uv_range.min_m, uv_range.max_m)
+
+    def _start_in(self, band: int) -> Components | np.ndarray | None:
+        """The components or the band's model image to calibrate on first."""
+        start = self._start
+        return start[band] if isinstance(start, np.ndarray) else start
 
     def _conditioning(self, before: Solutions) -> Conditioning:
         """What is flagged: by a lower signal-to-noise while there is only a first model.
@@ -250,8 +257,8 @@ class SelfCalibration:
 
     def _begin(self, cleaner: Cleaner, dirty: BandImages) -> LoopState:
         """A first model, from the image of the uncalibrated data; none where one is given."""
-        model = np.zeros_like(dirty.image)
-        if self._start is None:
+        model = np.zeros_like(dirty.image) if self._start_image is None else self._start_image
+        if self._start is None and self._start_image is None:
             model = cleaner.imager.clean(dirty, cleaner.psf, model, self._edges, cleaner.beam,
                                          self._options_at(0)).model
         measures = self._measure(np.zeros_like(model), dirty, cleaner.psf, cleaner, 0.0)
