@@ -64,9 +64,18 @@ def yaml_problem(path: str) -> str:
 
 
 #: Where a run file names files: these are always paths, those may be names of what ships with ical.
-PATHS = ("input.measurement_set", "selfcal.start_model", "imaging.mask", "imaging.start_model")
+PATHS = ("input.measurement_set", "selfcal.start_model", "imaging.mask",
+         "imaging.start_model", "selfcal.start_gains.T", "selfcal.start_gains.G",
+         "selfcal.start_gains.B")
 NAMES_OR_PATHS = ("observation.layout", "sky.catalogue", "sky.primary_beam",
                   "imaging.primary_beam")
+
+
+def _section(content: dict, keys: list[str]):
+    """What stands below some keys of nested sections, None where one of them is missing."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
 
 
 def run_inputs(path: str) -> list[dict]:
@@ -74,8 +83,8 @@ def run_inputs(path: str) -> list[dict]:
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     found = []
     for key in (*PATHS, *NAMES_OR_PATHS):
-        section, last = key.split(".")
-        below = content.get(section)
+        *parents, last = key.split(".")
+        below = _section(content, parents)
         value = below.get(last) if isinstance(below, dict) else None
         named = isinstance(value, str) and value and (key in PATHS or "/" in value or Path(value).suffix)
         if named:
@@ -91,8 +100,8 @@ def with_paths(path: str, places: dict[str, str]) -> str:
         return text
     content = yaml.safe_load(text)
     for key, place in places.items():
-        section, last = key.split(".")
-        content[section][last] = place
+        *parents, last = key.split(".")
+        _section(content, parents)[last] = place
     return yaml.safe_dump(content, sort_keys=False)
 
 

@@ -13,6 +13,8 @@ import urllib.parse
 
 API = "/v1.41"
 SERVICE_LABEL = "com.docker.swarm.service.name"
+#: Label of a node: the name of its host in the inventory.
+HOST_LABEL = "org.ical-swarm.host"
 
 
 class EngineError(Exception):

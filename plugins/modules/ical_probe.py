@@ -55,7 +55,7 @@ import shutil
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ical_engine import Engine, EngineError
+from ansible.module_utils.ical_engine import HOST_LABEL, Engine, EngineError
 from ansible.module_utils.ical_host import default_mtu, listeners, packages, parse_routes, read_json, text
 
 OURS = "org.ical-swarm"
@@ -109,6 +109,23 @@ def describe_host(wanted: dict) -> dict:
     }
 
 
+def describe_node(node: dict) -> dict:
+    """What is wanted of a node of the swarm; `host` is the name that the inventory gives it."""
+    labels = node["Spec"].get("Labels") or {}
+    name = (node.get("Description") or {}).get("Hostname", "")
+    return {"id": node["ID"], "hostname": name, "host": labels.get(HOST_LABEL, name), "labels": labels,
+            "role": node["Spec"]["Role"], "state": node["Status"]["State"],
+            "availability": node["Spec"]["Availability"]}
+
+
+def swarm_nodes(engine: Engine) -> list[dict]:
+    """The nodes of the swarm; [] from a manager that has no quorum."""
+    try:
+        return [describe_node(node) for node in engine.get("/nodes")]
+    except EngineError:
+        return []
+
+
 def describe_engine(engine: Engine) -> dict:
     """What the running engine is; {} when none answers."""
     try:
@@ -118,6 +135,7 @@ def describe_engine(engine: Engine) -> dict:
         return {}
     options = " ".join(info.get("SecurityOptions") or [])
     swarm = info.get("Swarm") or {}
+    nodes = swarm_nodes(engine) if swarm.get("ControlAvailable") else []
     return {
         "version": info["ServerVersion"],
         "root": info["DockerRootDir"],
@@ -128,6 +146,10 @@ def describe_engine(engine: Engine) -> dict:
         "swarm_manager": bool(swarm.get("ControlAvailable")),
         "node_id": swarm.get("NodeID", ""),
         "node_address": swarm.get("NodeAddr", ""),
+        # a manager without a quorum of its like answers for nothing
+        "swarm_acts": bool(nodes),
+        "swarm_nodes": nodes,
+        "swarm_managers": sorted(item["Addr"].rsplit(":", 1)[0] for item in swarm.get("RemoteManagers") or []),
         "containers": {
             item["Names"][0].lstrip("/"): item["Labels"].get(OURS) == "1" for item in containers
         },

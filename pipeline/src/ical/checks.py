@@ -23,7 +23,7 @@ def check(parameters: Parameters) -> list[Problem]:
     """All problems in the combination of parameters."""
     checks: tuple[Callable[[Parameters], Problems], ...] = (
         _source, _simulation_only, _observation, _noise, _imaging, _spectral, _selfcal,
-        _solutions, _flux_scale, _measurement_set, _files)
+        _solutions, _start_gains, _flux_scale, _measurement_set, _files)
     return [problem for one in checks for problem in one(parameters)]
 
 
@@ -185,7 +185,7 @@ def _selfcal(p: Parameters) -> Problems:
         yield Problem("selfcal.terms", f"{s.terms} names a term twice; name each once.")
     for term in dict.fromkeys(s.terms):
         first = getattr(s.first_cycle, term)
-        if s.enabled and first > s.cycles:
+        if s.enabled and first > s.cycles and getattr(s.start_gains, term) is None:
             yield Problem(f"selfcal.first_cycle.{term}", f"term {term} would begin at cycle "
                           f"{first}, after the last one ({s.cycles}); begin earlier, raise "
                           f"selfcal.cycles, or take {term} out of selfcal.terms.",
@@ -212,6 +212,31 @@ def _solutions(p: Parameters) -> Problems:
                       "Stokes I is simulated; change them to scalar.", ("observation",))
     if s.reference_antenna is not None and p.observation is not None:
         yield from _reference(s.reference_antenna, p.observation)
+
+
+def _start_gains(p: Parameters) -> Problems:
+    """Tables are of terms that are solved, and a fixed term has one and nothing to solve."""
+    s = p.selfcal
+    for term in s.start_gains.model_fields_set:
+        if getattr(s.start_gains, term) is not None and term not in s.terms:
+            yield Problem(f"selfcal.start_gains.{term}", f"acts on term {term}, which is not in "
+                          f"selfcal.terms; add it there or remove this.", ("selfcal.terms",))
+    for term in dict.fromkeys(s.fixed_terms):
+        if term not in s.terms or getattr(s.start_gains, term) is None:
+            yield Problem("selfcal.fixed_terms", f"{term} needs gains to be fixed to; name it in "
+                          f"selfcal.terms and its table in selfcal.start_gains.{term}.",
+                          ("selfcal.terms", "selfcal.start_gains"))
+        for name in ("solution_interval", "solution_bandwidth", "smoothing_time",
+                     "smoothing_frequency"):
+            if getattr(getattr(s, name), term) is not None:
+                yield Problem(f"selfcal.{name}.{term}", f"acts on solutions, and {term} is in "
+                              f"selfcal.fixed_terms; remove one of the two.",
+                              ("selfcal.fixed_terms",))
+    for term in sorted(s.first_cycle.model_fields_set & set(s.terms)):
+        if getattr(s.start_gains, term) is not None and getattr(s.first_cycle, term) > 1:
+            yield Problem(f"selfcal.first_cycle.{term}", f"is late, and {term} has gains to start "
+                          f"from in selfcal.start_gains; make it 1 or remove one of the two.",
+                          ("selfcal.start_gains",))
 
 
 def _reference(name: str, o: Observation) -> Problems:
@@ -290,6 +315,7 @@ def _files(p: Parameters) -> Problems:
         else:
             yield Problem("imaging.start_model", f"there is no file {p.imaging.start_model}; give "
                           "the path of a FITS image, or null for a blank sky.")
+    yield from _gain_files(p)
     if p.imaging.mask is not None:
         yield from _mask(p.imaging.mask)
     if p.imaging.primary_beam is not None:
@@ -323,6 +349,24 @@ def _catalogue(key: str, path: str) -> Problems:
         load_catalogue(path)
     except InputError as error:
         yield Problem(key, str(error))
+
+
+def _gain_files(p: Parameters) -> Problems:
+    """They are gain tables; whether they fit the data is seen when those are known."""
+    from arl.io.gains import read_gains
+
+    for term in dict.fromkeys(p.selfcal.terms):
+        path, key = getattr(p.selfcal.start_gains, term), f"selfcal.start_gains.{term}"
+        if path is None:
+            continue
+        if not Path(path).exists():
+            yield Problem(key, f"there is no {path}; give the path of an h5parm or of a "
+                          f"gains_{term}.zarr, or null.")
+            continue
+        try:
+            read_gains(path, term)
+        except InputError as error:
+            yield Problem(key, str(error))
 
 
 def _start_model(p: Parameters, path: str) -> Problems:

@@ -281,6 +281,16 @@ class SolutionBandwidth(Section):
         None, gt=0, description="bandwidth of a solution of B, Hz; null: one channel")
 
 
+class StartGains(Section):
+    """Gains that a term has before it is solved for the first time."""
+
+    T: str | None = Field(
+        None, min_length=1, description="path of T's gains: an h5parm, or a folder gains_T.zarr "
+        "of an earlier run; null: none")
+    G: str | None = Field(None, min_length=1, description="path of G's gains; null: none")
+    B: str | None = Field(None, min_length=1, description="path of B's gains; null: none")
+
+
 class Jones(Section):
     """What one solution of each term is: a gain for both receptors, one each, or a matrix."""
 
@@ -316,6 +326,12 @@ class Selfcal(Section):
         SolutionBandwidth(), description="bandwidth of a solution of each term, Hz")
     jones: Jones = Field(
         Jones(), description="kind of each term: scalar, diagonal or full")
+    start_gains: StartGains = Field(
+        StartGains(), description="gain tables that the data are corrected by before the first "
+        "cycle, and from which the solver of a term starts")
+    fixed_terms: str = Field(
+        "", pattern=r"^[TGB]*$",
+        description="which of T, G and B are applied as start_gains has them and never solved")
     smoothing_time: SmoothingWidth = Field(
         SmoothingWidth(), description="smoothing of solutions in time by term, standard deviation "
         "of a Gaussian, s; flagged ones are interpolated")

@@ -21,7 +21,8 @@ from ical.problems import Problem, describe, did_you_mean, raise_all
 SUFFIXES = (".yml", ".yaml", ".json")
 #: Parameters that may hold a path; those in the second group may also hold a name.
 PATHS = ("input.measurement_set", "selfcal.start_model", "imaging.mask",
-         "imaging.start_model")
+         "imaging.start_model", "selfcal.start_gains.T", "selfcal.start_gains.G",
+         "selfcal.start_gains.B")
 NAMES_OR_PATHS = ("observation.layout", "sky.catalogue", "sky.primary_beam",
                   "imaging.primary_beam")
 #: Stands in for what is wrong or missing, so that the rest can still be judged.
@@ -136,11 +137,13 @@ def _with_absolute_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The data with relative paths made absolute from the run file's folder."""
     data = copy.deepcopy(data)
     for key in (*PATHS, *NAMES_OR_PATHS):
-        section, last = key.split(".")
-        below = data.get(section)
+        *parents, last = key.split(".")
+        below: Any = data
+        for parent in parents:
+            below = below.get(parent) if isinstance(below, dict) else None
         value = below.get(last) if isinstance(below, dict) else None
         if isinstance(value, str) and value and (key in PATHS or is_path(value)):
-            data[section][last] = str(folder / Path(value).expanduser())
+            below[last] = str(folder / Path(value).expanduser())
     return data
 
 

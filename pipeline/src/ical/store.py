@@ -44,7 +44,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 #: These parameters change nothing in the outcome.
 IDLE = ("name", "resources", "superseded")
 FILES = ("observation.layout", "sky.catalogue", "sky.primary_beam", "selfcal.start_model",
-         "input.measurement_set", "imaging.mask", "imaging.start_model", "imaging.primary_beam")
+         "input.measurement_set", "imaging.mask", "imaging.start_model", "imaging.primary_beam",
+         "selfcal.start_gains.T", "selfcal.start_gains.G", "selfcal.start_gains.B")
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 

@@ -119,11 +119,15 @@ def test_files_that_a_run_file_names_are_found_and_placed_anew(filters, tmp_path
     (tmp_path / "layout.csv").write_text("0,0,0\n")
     run = tmp_path / "run.yml"
     run.write_text("observation: {layout: layout.csv}\nsky: {catalogue: gleam}\n"
+                   "selfcal: {start_gains: {T: t.h5}}\n"
                    "input: {measurement_set: /data/a.ms}\n")
     named = {item["key"]: (item["path"], item["here"]) for item in filters.run_inputs(str(run))}
     assert named == {"observation.layout": (str(tmp_path / "layout.csv"), True),
-                     "input.measurement_set": ("/data/a.ms", False)}
-    placed = yaml.safe_load(filters.with_paths(str(run), {"observation.layout": "/run-file/x.csv"}))
+                     "input.measurement_set": ("/data/a.ms", False),
+                     "selfcal.start_gains.T": (str(tmp_path / "t.h5"), False)}
+    placed = yaml.safe_load(filters.with_paths(str(run), {
+        "observation.layout": "/run-file/x.csv", "selfcal.start_gains.T": "/run-file/t.h5"}))
+    assert placed["selfcal"]["start_gains"]["T"] == "/run-file/t.h5"
     assert placed["observation"]["layout"] == "/run-file/x.csv"
     assert placed["sky"]["catalogue"] == "gleam"
 

@@ -49,3 +49,37 @@ def test_an_inventory_without_our_groups_is_refused(playbook, tmp_path, name):
     result = playbook("-i", str(inventory), name)
     assert result.returncode != 0
     assert "must have one host in the group managers (it has 0)" in " ".join(result.stdout.split())
+
+
+@pytest.fixture(name="pair")
+def pair_fixture(tmp_path):
+    """An inventory of this machine under one name and of one that answers nobody under another."""
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("""
+managers: {hosts: {here: {ansible_connection: local}}}
+workers: {hosts: {away: {ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0}}}
+""")
+    return str(inventory)
+
+
+@pytest.mark.parametrize("name", ["site.yml", "teardown.yml"])
+def test_a_part_of_the_hosts_is_refused(playbook, pair, name):
+    result = playbook("-i", pair, name, "--limit", "here")
+    assert result.returncode != 0
+    assert "--limit leaves out away, and a part of the hosts" in " ".join(result.stdout.split())
+    assert "changed=0" in result.stdout
+
+
+def test_a_host_that_does_not_answer_is_named_before_anything_is_changed(playbook, pair):
+    result = playbook("-i", pair, "site.yml")
+    told = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "Nothing was changed. away does not answer" in told
+    assert "remove_hosts.yml -e hosts=away" in told
+    assert "changed=0" in result.stdout
+
+
+def test_nobody_who_answers_is_not_success(playbook, pair):
+    result = playbook("-i", pair, "teardown.yml", "--limit", "away")
+    assert result.returncode != 0
+    assert "away does not answer, nor does any other host" in " ".join(result.stdout.split())

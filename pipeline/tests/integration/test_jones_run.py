@@ -85,6 +85,23 @@ def test_the_sky_and_the_correlations_come_out_right(run):
             assert np.linalg.norm(corrected[..., cross]) < 0.1 * np.linalg.norm(before)
 
 
+def test_its_gain_tables_correct_the_data_of_another_run_alike(run):
+    """Diagonal and full matrices, read from h5parm and applied as they are."""
+    folder, *_ = run
+    again = RUN + "  start_gains: {T: one/selfcal/gains_T.h5, G: one/selfcal/gains_G.h5}\n"
+    again = again.replace("  first_cycle: {T: 1, G: 2}\n", "").replace(
+        "  solution_interval: {T: 60.0, G: 1.0e5}\n", "  fixed_terms: TG\n")
+    place = folder.parent
+    (place / "again.yml").write_text(again)
+    assert _run_cli(["run", str(place / "again.yml"), "--results", str(place), "--name", "two"
+                     ]) == 0
+    for channel in range(2):
+        name = f"visibilities/band{channel:03d}_time0000.zarr"
+        a, b = (read_dataset(place / one / name)["VISIBILITY_CORRECTED"].values
+                for one in ("one", "two"))
+        np.testing.assert_allclose(a, b, atol=1e-3)
+
+
 def test_its_gain_tables_hold_what_each_term_is(run):
     folder, *_ = run
     for term, receptors in (("T", ["XX", "YY"]), ("G", ["XX", "XY", "YX", "YY"])):

@@ -187,7 +187,7 @@ def test_a_start_model_is_calibrated_on_first(cluster, observed, tmp_path):
     rms = {}
     for name, run in (("blank", parameters), ("known", known)):
         loop = loop_of(imager, run, setup, edges)
-        solutions, _ = loop.calibrate(np.zeros((2, 256, 256), np.float32), "T", {})
+        solutions, _ = loop.calibrate(np.zeros((2, 256, 256), np.float32), "T", {}, first=True)
         gains = loop.gains(solutions, "T")
         rms[name] = np.abs(imager.residual(np.zeros((2, 256, 256)), gains).image).max()
     # with the true sky as its model the image of the corrected data has the true peak

@@ -12,8 +12,10 @@ import yaml
 from pydantic import ValidationError
 from written_ms import smallest_ms
 
+from arl.calibration.gains import gain_table
 from arl.errors import InputError
 from arl.io.fits import ImageHeader, write_image
+from arl.io.zarr import write_dataset
 from ical.parameters import Parameters, load
 from ical.problems import all_keys, section_of
 from ical.runfile import shipped_runs
@@ -306,6 +308,29 @@ def test_a_file_of_the_user_is_looked_at_before_any_work(tmp_path, key, name, te
     (found,) = mistakes(write(tmp_path, {key: name}))
     assert found.startswith(f"{key}: ")
     assert words in found
+
+
+def test_gains_to_start_from_need_a_term_and_a_table(tmp_path):
+    gain = np.ones((1, 2, 1), complex)
+    write_dataset(gain_table("T", np.zeros(1), ("a", "b"), np.array([1e8]), gain),
+                  tmp_path / "t.zarr")
+    table = {"selfcal.start_gains.T": "t.zarr"}
+    found = load(write(tmp_path, table)).selfcal.start_gains.T
+    assert found == str(tmp_path / "t.zarr")
+    for changes, key, words in (
+        ({"selfcal.start_gains.T": "no.h5"}, "selfcal.start_gains.T", "there is no"),
+        ({"selfcal.start_gains.T": "my run.yml"}, "selfcal.start_gains.T", "can't be read as"),
+        ({"selfcal.start_gains.T": "."}, "selfcal.start_gains.T", "can't be read as a gain table"),
+        ({"selfcal.start_gains.B": "t.zarr"}, "selfcal.start_gains.B", "acts on term B"),
+        ({"selfcal.fixed_terms": "T"}, "selfcal.fixed_terms", "needs gains to be fixed to"),
+        ({"selfcal.fixed_terms": "X"}, "selfcal.fixed_terms", "which of T, G and B"),
+        (table | {"selfcal.fixed_terms": "T", "selfcal.solution_interval.T": 9.0},
+         "selfcal.solution_interval.T", "acts on solutions, and T is in selfcal.fixed_terms"),
+        (table | {"selfcal.first_cycle.T": 2}, "selfcal.first_cycle.T", "has gains to start from"),
+    ):
+        (found,) = mistakes(write(tmp_path, changes))
+        assert found.startswith(f"{key}: "), found
+        assert words in found
 
 
 @pytest.mark.parametrize("key", ["imaging.start_model", "selfcal.start_model"])

@@ -22,6 +22,9 @@ import numpy as np
 from arl.calibration.apply import invert_jones
 from arl.calibration.solver import Solution, solve
 
+#: The mode of a term that is applied and not solved.
+FIXED = "fixed"
+
 
 @dataclass(frozen=True)
 class TermBlocks:
@@ -30,7 +33,7 @@ class TermBlocks:
     Attributes
     ----------
     name: T, G or B.
-    mode: "phase" or "amplitude_phase".
+    mode: "phase", "amplitude_phase", or FIXED, whose gains are known.
     time_block: shape (time,), the number of the solution interval each time belongs to.
     channel_block: shape (chan,), likewise for channels.
     jones: "scalar", "diagonal" or "full"; all but the first need data of two receptors.
@@ -158,7 +161,7 @@ def solve_chain(
     ----------
     terms: in the order in which they are solved, those of the rows of the matrices' cells.
     start: gains to start from by term name, shape (time block, channel block, ant), with another
-        (2, 2) for two receptors; may be empty.
+        (2, 2) for two receptors; may be empty. Those of a fixed term are its solution.
     finish: flags, references and normalises a solution; returns the gains, NaN where flagged.
 
     Returns
@@ -170,6 +173,11 @@ def solve_chain(
     for k, term in enumerate(terms):
         time_blocks, time_of = np.unique(matrices.times.blocks[k], return_inverse=True)
         channel_blocks, channel_of = np.unique(matrices.channels.blocks[k], return_inverse=True)
+        if term.mode == FIXED:
+            gain = start[term.name]
+            solved[term.name] = given(term.name, time_blocks, channel_blocks, gain)
+            a, b = correct_matrices(a, b, gain[time_of][:, channel_of])
+            continue
         solution = solve(
             sum_cells(a, time_of, channel_of), sum_cells(b, time_of, channel_of),
             mode=term.mode, start=start.get(term.name), tolerance=options.tolerance,
@@ -180,6 +188,23 @@ def solve_chain(
                                          np.asarray(solution.snr))
         a, b = correct_matrices(a, b, gain[time_of][:, channel_of])
     return solved, CellMatrices(a, b, matrices.times, matrices.channels)
+
+
+def given(
+    name: str, time_blocks: np.ndarray, channel_blocks: np.ndarray, gain: np.ndarray
+) -> TermSolution:
+    """Gains that are taken as they are: of infinite signal-to-noise, 0 where flagged (NaN)."""
+    good = np.isfinite(gain).all(axis=tuple(range(3, gain.ndim)))
+    return TermSolution(name, time_blocks, channel_blocks, gain, np.where(good, np.inf, 0.0))
+
+
+def restrict(solution: TermSolution, term: TermBlocks) -> TermSolution:
+    """A solution on those of its intervals that the times and channels of a term lie in."""
+    times, channels = np.unique(term.time_block), np.unique(term.channel_block)
+    rows = np.searchsorted(solution.time_blocks, times)
+    columns = np.searchsorted(solution.channel_blocks, channels)
+    return TermSolution(solution.name, times, channels, solution.gain[rows][:, columns],
+                        solution.snr[rows][:, columns])
 
 
 def keep_terms(matrices: CellMatrices, first: int) -> CellMatrices:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
+
+from arl.errors import InputError
 
 LINEAR = ("XX", "XY", "YX", "YY")
 
@@ -39,3 +43,57 @@ def gain_table(
         attrs={"type": f"extension:{term.lower()}.gains.ical", "schema_version": "1", "term": term,
                "convention": "V_observed = g_p V_true conj(g_q)"},
     )
+
+
+def table_gains(
+    table: xr.Dataset, antenna_names: Sequence[str], receptors: bool
+) -> np.ndarray:
+    """The gains of a table for some antennas, complex (time, ant, freq), NaN where flagged.
+
+    With `receptors` they are Jones matrices (time, ant, freq, 2, 2), whatever the table holds.
+
+    Raises
+    ------
+    InputError: an antenna is missing, or the table has two receptors where one gain is asked for.
+    """
+    known = [str(n) for n in table["antenna_name"].values]
+    missing = [n for n in antenna_names if n not in known]
+    if missing:
+        raise InputError(f"there are no gains of {len(missing)} antennas ({', '.join(missing[:3])}"
+                         f"{', ...' if len(missing) > 3 else ''}); the table has {known[0]} to "
+                         f"{known[-1]}.")
+    index = [known.index(n) for n in antenna_names]
+    order = ("time", "antenna_name", "frequency", "receptor")
+    gain, flag = (table[n].transpose(*order).values[:, index] for n in ("GAIN", "FLAG"))
+    gain = np.where(flag, np.nan, gain).astype(complex)
+    n_receptor = gain.shape[-1]
+    if not receptors:
+        if n_receptor > 1:
+            raise InputError(f"the gains are of several receptors "
+                             f"({', '.join(map(str, table['receptor'].values))}), and Stokes I "
+                             f"alone is calibrated; set selfcal.jones of the term to diagonal.")
+        return gain[..., 0]
+    matrix = np.zeros((*gain.shape[:3], 4), complex)
+    matrix[..., {1: [0, 3], 2: [0, 3], 4: [0, 1, 2, 3]}[n_receptor]] = gain
+    return matrix.reshape(*gain.shape[:3], 2, 2)
+
+
+def nearest_sample(axis: np.ndarray, wanted: np.ndarray, what: str) -> np.ndarray:
+    """The number of the table's time or frequency that is nearest to each wanted one, (wanted,).
+
+    A single one holds for all.
+
+    Raises
+    ------
+    InputError: some lie farther outside than the table's own samples are apart.
+    """
+    order = np.argsort(axis)
+    points = np.asarray(axis, float)[order]
+    if points.size == 1:
+        return np.zeros(len(wanted), int)
+    reach = np.diff(points).max()
+    if wanted.min() < points[0] - reach or wanted.max() > points[-1] + reach:
+        raise InputError(f"the gains have {what} from {points[0]:.10g} to {points[-1]:.10g}, and "
+                         f"the data from {wanted.min():.10g} to {wanted.max():.10g}.")
+    middle = (points[1:] + points[:-1]) / 2
+    return order[np.searchsorted(middle, wanted)]

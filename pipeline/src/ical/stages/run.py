@@ -18,12 +18,11 @@ from ical.forecast import sizes_of_measurement_set, sizes_of_simulation
 from ical.imager import Imager, fit_beams
 from ical.metrics import StageMeter
 from ical.partitions import Plan
-from ical.stages import files, image, ingest, model, selfcal, truth
+from ical.stages import files, image, ingest, model, selfcal, start, truth
 from ical.stages.foresee import foresee, foresee_again
 from ical.stages.loopfile import LoopKeeper
 from ical.stages.model import IDEAL, Setup
 from ical.stages.observed import Observed
-from ical.stages.start import start_image
 from ical.store import write_json
 
 
@@ -46,6 +45,7 @@ def _simulate(context: RunContext, cluster: Cluster) -> tuple[Plan, dict[str, in
     """The plan of a simulated observation, and the bytes of its partitions."""
     setup = model.set_up(context.parameters)
     plan = files.new_plan(context, setup, cluster)
+    start.look(context.parameters, setup, plan)
     context.progress.update(0.1, f"simulating {len(plan.partitions)} partitions")
     return plan, model.simulate(cluster, context.parameters, setup, plan, _paths(context, plan))
 
@@ -56,6 +56,7 @@ def _ingest(
     """The plan of a Measurement Set's partitions without those all flagged, and their bytes."""
     files.keep_setup(context, setup)
     plan = files.new_plan(context, setup, cluster)
+    start.look(context.parameters, setup, plan)
     n = len(plan.partitions)
     context.progress.update(0.1, f"reading {n} partitions")
     done = ingest.ingest(cluster, contents, plan, _paths(context, plan),
@@ -84,9 +85,9 @@ def run_image(context: RunContext) -> None:
         imager, edges = files.imager_of(context, setup, cluster, column)
         cycles = context.parameters.imaging.clean.major_cycles
         context.progress.update(0.05, "dirty images and point spread functions")
-        start = start_image(context.parameters.imaging.start_model, setup, edges)
+        sky = start.start_image(context.parameters.imaging.start_model, setup, edges)
         result = image.image(imager, context.parameters, edges, lambda number: (
-            context.progress.update(0.9 * number / cycles, "major cycle", number, cycles)), start)
+            context.progress.update(0.9 * number / cycles, "major cycle", number, cycles)), sky)
         written = files.ImageFiles(context, "image", setup, edges)
         restored = written.write_all(
             result.dirty, result.psf, result.model, result.residual, result.beams)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,21 +21,21 @@ from arl.deconvolution import CleanOptions
 from arl.errors import InputError
 from arl.restoration import restore
 from arl.sky import Components
-from ical import convergence, tasks
-from ical.convergence import Measures, Verdict
+from ical import tasks, transitions
+from ical.convergence import Measures
 from ical.imager import BandImages, Imager, combine, fit_beams
 from ical.parameters import Parameters
 from ical.partitions import Partition
 from ical.stages.image import Cleaner, clean_options
 from ical.stages.loopstate import Cycle, LoopState, Solutions, Watcher
 from ical.stages.observed import Observed
-from ical.stages.start import start_image, start_sky
+from ical.stages.start import known_gains, start_image, start_sky
+from ical.transitions import Judged, LoopPoint, Schedule, Tried, advance
 
 MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
 FIRST_MIN_SNR = 1.0
 SHALLOW_ITERATIONS = 1000
 FLAGS_WORTH_A_PSF = 0.01
-ENDS = {"revert": "REVERTED", "converged": "CONVERGED"}
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,19 @@ class SelfCalibration:
         snr = self._sample_snr()
         self._blocks = {name: self._term(name, snr)
                         for name in parameters.selfcal.terms}
+        self._begun = dict(self._read_gains())
+        first, terms = parameters.selfcal.first_cycle, parameters.selfcal.terms
+        # a term that has gains to start from is there from the beginning
+        self._schedule = Schedule(
+            terms, {t: 1 if t in self._begun else getattr(first, t) for t in terms},
+            parameters.selfcal.fixed_terms, parameters.selfcal.cycles)
         self._options: CleanOptions = clean_options(parameters.selfcal_clean)
 
     def _sample_snr(self) -> float:
         """The signal-to-noise of a station's gain from one time and channel, by prediction."""
         asked = self._parameters.selfcal.solution_interval
-        automatic = [t for t in self._parameters.selfcal.terms if getattr(asked, t) is None]
+        automatic = [t for t in self._parameters.selfcal.terms
+                     if getattr(asked, t) is None and not self._is_fixed(t)]
         if self._unit_noise == 0 or not set(automatic) & {"T", "G"}:
             return np.inf
         uv_range = self._parameters.selfcal.uv_range
@@ -123,8 +130,40 @@ class SelfCalibration:
                 channels = equal_blocks(n_channel, share)
         return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name))
 
+    def _is_fixed(self, name: str) -> bool:
+        """Whether a term is applied as it was given."""
+        return name in self._parameters.selfcal.fixed_terms
+
+    def _read_gains(self) -> Iterator[tuple[str, chain.TermSolution]]:
+        """The gains that terms start from; a fixed term's intervals become those of its table."""
+        for name, blocks in self._blocks.items():
+            path = getattr(self._parameters.selfcal.start_gains, name)
+            if path is None:
+                continue
+            known = known_gains(path, name, self._setup, phase=MODES[name] == "phase")
+            if self._is_fixed(name):
+                self._blocks[name], solution = known.as_they_are(blocks)
+            else:
+                solution = known.on_intervals(blocks)
+            yield name, solution
+
+    def _begin_with(self) -> Solutions:
+        """The gains that terms start from, of every partition."""
+        found: Solutions = {}
+        for p in self._imager.plan.partitions if self._begun else ():
+            found[p.name] = {
+                name: (chain.restrict(solution, self._part(name, p))
+                       if self._is_local(self._blocks[name]) else solution)
+                for name, solution in self._begun.items()}
+        return found
+
     def _is_local(self, term: chain.TermBlocks) -> bool:
-        """Whether every interval of a term lies inside one partition, and takes no neighbours."""
+        """Whether every interval of a term lies inside one partition, and takes no neighbours.
+
+        A fixed term needs no other partition, wherever its intervals end.
+        """
+        if term.mode == chain.FIXED:
+            return True
         if any(self._smoothing_widths(term.name)):
             return False
         plan = self._imager.plan
@@ -132,14 +171,16 @@ class SelfCalibration:
         return (is_inside(term.time_block, times)
                 and is_inside(term.channel_block, list(plan.bands)))
 
-    def _work(self, partition: Partition, terms: str, before: Solutions) -> tasks.Calibration:
+    def _work(
+        self, partition: Partition, terms: str, before: Solutions, first: bool
+    ) -> tasks.Calibration:
         local = [self._is_local(self._blocks[name]) for name in terms]
         leading = local.index(False) if False in local else len(local)
         known, uv_range = before.get(partition.name, {}), self._parameters.selfcal.uv_range
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
             {name: known[name].gain for name in terms[:leading] if name in known},
-            self._conditioning(before), None if before else self._start_in(partition.band),
+            self._conditioning(before), self._start_in(partition.band) if first else None,
             self._scale(terms, known),
             uv_range.min_m, uv_range.max_m)
 
@@ -154,7 +195,8 @@ class SelfCalibration:
         What that model lacks counts as noise, and a phase known to 1 rad still improves it.
         """
         asked = self._parameters.selfcal
-        least = asked.min_snr if before else min(asked.min_snr, FIRST_MIN_SNR)
+        solved = self._schedule.solved("".join(next(iter(before.values()), {})))
+        least = asked.min_snr if solved else min(asked.min_snr, FIRST_MIN_SNR)
         return Conditioning(least, asked.outlier_mad, self._reference)
 
     def _smoothing_widths(self, name: str) -> tuple[float, float]:
@@ -180,10 +222,13 @@ class SelfCalibration:
     ) -> dict[str, np.ndarray | float]:
         """The mean amplitude of the terms that have amplitudes: 1, which keeps the flux scale.
 
-        The first of them may take the scale of the start model, and then keeps it.
+        The first of them may take the scale of the start model, and then keeps it; a term that
+        starts from given gains keeps theirs.
         """
-        amplitudes = [t for t in terms if MODES[t] != "phase"]
-        scale: dict[str, np.ndarray | float] = dict.fromkeys(amplitudes, 1.0)
+        amplitudes = [t for t in terms if MODES[t] != "phase" and not self._is_fixed(t)]
+        scale: dict[str, np.ndarray | float] = {
+            t: mean_amplitude(known[t].gain) if t in self._begun and t in known else 1.0
+            for t in amplitudes}
         if amplitudes and self._parameters.selfcal.flux_scale == "model":
             del scale[amplitudes[0]]
             if amplitudes[0] in known:
@@ -197,12 +242,15 @@ class SelfCalibration:
                        channel_block=whole.channel_block[slice(*partition.channels)])
 
     def calibrate(
-        self, model: np.ndarray, terms: str, before: Solutions
+        self, model: np.ndarray, terms: str, before: Solutions, first: bool = False
     ) -> tuple[Solutions, BandImages]:
-        """Solve all terms against the model and image the residual of the corrected data."""
+        """Solve all terms against the model and image the residual of the corrected data.
+
+        The `first` time they are solved against the start model, where there is one.
+        """
         imager = self._imager
         bands = imager.embed(model)
-        work = {p.name: self._work(p, terms, before) for p in imager.plan.partitions}
+        work = {p.name: self._work(p, terms, before, first) for p in imager.plan.partitions}
         passes = {p.name: imager.submit_pass(p, tasks.calibrate, bands[p.band], work[p.name])
                   for p in imager.plan.partitions}
         leading = next(iter(work.values())).local
@@ -218,9 +266,17 @@ class SelfCalibration:
     ) -> dict[str, chain.TermSolution]:
         """Solve the terms whose intervals span partitions from the sum of their matrices."""
         merged = self._imager.merged_matrices(passes)
+        known = next(iter(before.values()), {})
+        begin = {}
+        for k, name in enumerate(terms):
+            if name in known:
+                here = replace(self._blocks[name], time_block=merged.times.blocks[k],
+                               channel_block=merged.channels.blocks[k])
+                whole = self._begun[name] if self._is_fixed(name) else known[name]
+                begin[name] = chain.restrict(whole, here).gain
         solved, _ = tasks.solve_terms(
-            merged, [self._blocks[name] for name in terms], {}, self._conditioning(before),
-            self._scale(terms, next(iter(before.values()), {})), self._smoothing(merged, terms))
+            merged, [self._blocks[name] for name in terms], begin, self._conditioning(before),
+            self._scale(terms, known), self._smoothing(merged, terms))
         return solved
 
     def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
@@ -238,84 +294,64 @@ class SelfCalibration:
         cleaner = Cleaner(imager, psf, fit_beams(psf, imager.grid.cell)[0], self._edges,
                           self._options, {})
         state = kept or self._begin(cleaner, dirty)
-        if not self._has_model(state):
-            return SelfcalResult(
-                dirty, psf, state.model, dirty, {}, "", "FAILED",
-                "the image of the data holds nothing above the threshold to calibrate on", ())
-        outcome, reason = "MAX_CYCLES", f"all {cycles} cycles were used"
-        while (number := len(state.history) + 1) <= cycles:
-            if not self._active(number, state.dropped):
-                outcome, reason = "CONVERGED", "no gain term improves the image"
-                break
-            state, cycle = self._cycle(number, state, cleaner)
-            watcher.told(cycle, cycles)
-            if cycle.decision in ENDS:
-                outcome, reason = ENDS[cycle.decision], cycle.reason
-                break
-            watcher.keep(state)
-        return self._finish(state, cleaner, dirty, outcome, reason)
+        point = transitions.begin(
+            self._schedule, has_model=self._has_model(state), number=len(state.history) + 1,
+            using=state.terms, dropped=state.dropped, measures=state.measures)
+        while point.phase != "END":
+            state, point = self._cycle(state, point, cleaner)
+            watcher.told(state.history[-1], cycles)
+            if state.history[-1].decision not in ("revert", "converged"):
+                watcher.keep(state)
+        if point.outcome == "FAILED":
+            return SelfcalResult(dirty, psf, state.model, dirty, {}, "", point.outcome,
+                                 point.reason, ())
+        return self._finish(state, cleaner, dirty, str(point.outcome), point.reason)
 
     def _begin(self, cleaner: Cleaner, dirty: BandImages) -> LoopState:
-        """A first model, from the image of the uncalibrated data; none where one is given."""
-        model = np.zeros_like(dirty.image) if self._start_image is None else self._start_image
+        """A first model, from the image of the data as they are, or with the gains given for them.
+
+        None is made where one is given.
+        """
+        solutions, terms = self._begin_with(), "".join(self._begun)
+        blank, psf = np.zeros_like(dirty.image), cleaner.psf
+        if terms:
+            dirty = self._imager.residual(blank, self.gains(solutions, terms))
+            psf = self._psf(psf, solutions, terms, FLAGS_WORTH_A_PSF)
+        model = blank if self._start_image is None else self._start_image
         if self._start is None and self._start_image is None:
-            model = cleaner.imager.clean(dirty, cleaner.psf, model, self._edges, cleaner.beam,
+            model = cleaner.imager.clean(dirty, psf, model, self._edges, cleaner.beam,
                                          self._options_at(0)).model
-        measures = self._measure(np.zeros_like(model), dirty, cleaner.psf, cleaner, 0.0)
-        return LoopState(model, {}, "", "", measures, ())
+        measures = self._measure(blank, dirty, psf, cleaner, self._flagged(solutions))
+        return LoopState(model, solutions, terms, "", measures, ())
 
     def _has_model(self, state: LoopState) -> bool:
         return bool(self._start is not None or state.history or state.model.any())
 
-    def _cycle(self, number: int, state: LoopState, cleaner: Cleaner) -> tuple[LoopState, Cycle]:
-        """One cycle: calibrate on the model, judge the residual, and clean it when accepted.
-
-        Terms that are not yet in use are measured against the same cycle without them. When they
-        do not help they are left out, and dropped for good when the model is as deep as it gets.
-        """
-        terms, dropped = self._active(number, state.dropped), state.dropped
-        trial, idle = self._weigh(terms, state, cleaner)
-        if idle and number > self._first_deep:
-            dropped += "".join(t for t in terms if t not in state.terms)
-        verdict = self._judge(number, trial, state, dropped)
-        measures = trial.measures if trial else state.measures
-        cycle = _told(number, terms, measures, verdict, idle, dropped != state.dropped)
+    def _cycle(
+        self, state: LoopState, point: LoopPoint, cleaner: Cleaner
+    ) -> tuple[LoopState, LoopPoint]:
+        """One cycle: do what the machine asks for until it has judged, and take the outcome on."""
+        trials: dict[str, Trial | None] = {}
+        number = point.number
+        while not trials or point.judged is None:
+            trial = self._try(point.terms, state, cleaner)
+            trials[point.terms] = trial
+            point = advance(self._schedule, point, self._event(trial))
+        judged = point.judged
+        cycle, kept = _told(judged), trials[judged.kept]
         history = (*state.history, cycle)
-        if trial is None or verdict.decision == "revert":
-            return replace(state, dropped=dropped, history=history), cycle
+        if kept is None or judged.decision == "revert":
+            return replace(state, dropped=point.dropped, history=history), point
         model = state.model
-        if verdict.decision == "accept":
-            model = cleaner.imager.clean(trial.residual, trial.psf, model, self._edges,
+        if judged.decision != "converged":
+            model = cleaner.imager.clean(kept.residual, kept.psf, model, self._edges,
                                          cleaner.beam, self._options_at(number)).model
-        return LoopState(model, trial.solutions, trial.terms, dropped, measures, history), cycle
+        return LoopState(model, kept.solutions, kept.terms, point.dropped, kept.measures,
+                         history), point
 
-    def _weigh(
-        self, terms: str, state: LoopState, cleaner: Cleaner
-    ) -> tuple[Trial | None, str | None]:
-        """Try terms; without the new ones, and why, when these do not help."""
-        trial = self._try(terms, state, cleaner)
-        fresh = "".join(t for t in terms if t not in state.terms)
-        if not fresh:
-            return trial, None
-        kept = "".join(t for t in terms if t in state.terms)
-        control = self._try(kept, state, cleaner) if kept else None
-        why = _why_not(trial, control, state.measures, fresh)
-        if why is None:
-            return trial, None
-        return control or self._try(kept, state, cleaner), why
-
-    def _judge(
-        self, number: int, trial: Trial | None, state: LoopState, dropped: str
-    ) -> Verdict:
-        """The rules' verdict on a cycle."""
-        if trial is None:
-            return Verdict("revert", "a band is left without a solution above selfcal.min_snr")
-        if not state.terms:
-            return Verdict("accept", trial.measures.told)
-        tried = set(self._parameters.selfcal.terms) <= {*trial.terms, *dropped}
-        return convergence.judge(
-            trial.measures, state.measures, noise=self._expected_rms(trial.psf),
-            settled=tried and number > self._first_deep)
+    def _event(self, trial: Trial | None) -> Tried:
+        """What the machine is told of a trial."""
+        return Tried(trial.measures, self._expected_rms(trial.psf)) if trial else Tried(None)
 
     def _expected_rms(self, psf: BandImages) -> float | None:
         """The rms of an image of noise alone, Jy, where it is known.
@@ -330,7 +366,8 @@ class SelfCalibration:
     def _try(self, terms: str, state: LoopState, cleaner: Cleaner) -> Trial | None:
         """Calibrate by some terms (or none), image and measure; None: a band lost all its data."""
         if terms:
-            solutions, residual = self.calibrate(state.model, terms, state.solutions)
+            solutions, residual = self.calibrate(state.model, terms, state.solutions,
+                                                 first=not state.history)
         else:
             solutions, residual = {}, self._imager.residual(state.model, {})
         if not residual.weight.all():
@@ -366,7 +403,7 @@ class SelfCalibration:
         gains = self.gains(state.solutions, state.terms)
         psf = self._psf(cleaner.psf, state.solutions, state.terms, 0.0)
         last = replace(cleaner, psf=psf, gains=gains)
-        deep = sum(c.number >= self._first_deep for c in state.history)
+        deep = sum(c.number >= self._schedule.first_deep for c in state.history)
         count = max(1, self._parameters.imaging.clean.major_cycles - deep)
         model, residual, _ = last.major_cycles(
             state.model, self._imager.residual(state.model, gains),
@@ -389,28 +426,12 @@ class SelfCalibration:
         same = flags <= tolerated and (tolerated > 0 or not amplitudes)
         return psf if same else self._imager.corrected_psf(gains)
 
-    @property
-    def _first_deep(self) -> int:
-        """The cycle from which the minor loop is as deep as asked: when all terms are tried."""
-        start = self._parameters.selfcal.first_cycle
-        return max(getattr(start, t) for t in self._parameters.selfcal.terms)
-
     def _options_at(self, number: int) -> CleanOptions:
         """Shallow and of points alone until all terms are tried: the gains are still moving."""
-        if number >= self._first_deep:
+        if number >= self._schedule.first_deep:
             return self._options
         return replace(self._options, scales=(0,),
                        iterations=min(self._options.iterations, SHALLOW_ITERATIONS))
-
-    def _active(self, number: int, dropped: str) -> str:
-        """The terms of a cycle, in order, without those that were dropped.
-
-        Where none is left of those whose turn has come, the turn of the next comes early.
-        """
-        start = self._parameters.selfcal.first_cycle
-        left = [t for t in self._parameters.selfcal.terms if t not in dropped]
-        turn = max(number, min((getattr(start, t) for t in left), default=number))
-        return "".join(t for t in left if getattr(start, t) <= turn)
 
 
 def _antenna_number(name: str | None, names: tuple[str, ...]) -> int | None:
@@ -427,22 +448,8 @@ def _centres(axis: np.ndarray, block: np.ndarray, present: np.ndarray) -> np.nda
     return np.array([axis[block == b].mean() for b in np.unique(present)])
 
 
-def _why_not(
-    trial: Trial | None, control: Trial | None, before: Measures, terms: str
-) -> str | None:
-    """Why terms are left out of a trial, None when they help; `control` is the trial without."""
-    if trial is None:
-        return f"{terms} leaves a band without a solution above selfcal.min_snr"
-    if control is None:
-        return convergence.judge_first_terms(trial.measures, before, terms)
-    return convergence.judge_terms(trial.measures, control.measures, terms)
-
-
-def _told(
-    number: int, terms: str, measures: Measures, verdict: Verdict, idle: str | None, dropped: bool
-) -> Cycle:
-    """A cycle's entry in the history; `idle` says why its new terms are left out."""
-    decision = "drop" if dropped and verdict.decision == "accept" else verdict.decision
-    reason = f"{idle}; {verdict.reason}" if idle else verdict.reason
-    return Cycle(number, terms, measures.rms, measures.peak, measures.minimum, measures.beam_area,
-                 measures.flagged, decision, reason)
+def _told(judged: Judged) -> Cycle:
+    """A cycle's entry in the history."""
+    m = judged.measures
+    return Cycle(judged.number, judged.terms, m.rms, m.peak, m.minimum, m.beam_area, m.flagged,
+                 judged.decision, judged.reason)

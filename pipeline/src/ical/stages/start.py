@@ -1,12 +1,24 @@
-"""What a run starts from besides its data: models of the sky that the user has."""
+"""What a run starts from besides its data: models of the sky and gains that the user has."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
+from arl.calibration import chain
+from arl.calibration.gains import nearest_sample, table_gains
+from arl.errors import InputError
 from arl.io.fits import is_image, place_model, read_model
+from arl.io.gains import read_gains
 from arl.sky import Components, load_catalogue
+from ical.parameters import Parameters
+from ical.partitions import Plan
+from ical.stages.image import band_edges
 from ical.stages.observed import Observed
+
+#: Gains of phases alone are this near to size 1.
+MOST_AMPLITUDE = 1e-3
 
 
 def start_image(path: str | None, setup: Observed, edges: np.ndarray) -> np.ndarray | None:
@@ -28,3 +40,78 @@ def start_sky(
     if path is None or is_image(path):
         return start_image(path, setup, edges)
     return load_catalogue(path)
+
+
+@dataclass(frozen=True)
+class KnownGains:
+    """A term's gains at the times and channels of the observation.
+
+    Attributes
+    ----------
+    gain: of the table (time, chan, ant), or (time, chan, ant, 2, 2); NaN where flagged.
+    times, channels: which of the table's times and frequencies are those of the observation.
+    """
+
+    gain: np.ndarray
+    times: np.ndarray
+    channels: np.ndarray
+
+    def as_they_are(self, term: chain.TermBlocks) -> tuple[chain.TermBlocks, chain.TermSolution]:
+        """A term that is fixed to them: the intervals are the table's."""
+        times, rows = np.unique(self.times, return_inverse=True)
+        channels, columns = np.unique(self.channels, return_inverse=True)
+        gain = self.gain[times][:, channels]
+        return (replace(term, mode=chain.FIXED, time_block=rows, channel_block=columns),
+                chain.given(term.name, np.arange(times.size), np.arange(channels.size), gain))
+
+    def on_intervals(self, term: chain.TermBlocks) -> chain.TermSolution:
+        """Their means over a term's own intervals; of phases the mean is of size 1 again."""
+        samples = self.gain[self.times][:, self.channels]
+        good = np.isfinite(samples)
+        total, count = (chain.sum_cells(x, term.time_block, term.channel_block)
+                        for x in (np.where(good, samples, 0.0), good.astype(float)))
+        mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        if term.mode == "phase":
+            size = np.abs(mean)
+            mean = np.divide(mean, size, out=mean, where=size > 0)
+        return chain.given(term.name, np.unique(term.time_block), np.unique(term.channel_block),
+                           mean)
+
+
+def known_gains(path: str, name: str, setup: Observed, *, phase: bool) -> KnownGains:
+    """Read a term's gains; `phase`: the term has phases alone.
+
+    Raises
+    ------
+    InputError: the file is no gain table, or not one of these antennas, times, frequencies and
+    receptors, or holds amplitudes and the term has none.
+    """
+    table = read_gains(path, name)
+    try:
+        gain = table_gains(table, setup.antenna_names, bool(setup.products))
+        times = nearest_sample(table["time"].values, setup.time, "times (UTC s since 1970)")
+        channels = nearest_sample(table["frequency"].values, setup.frequency, "frequencies (Hz)")
+        size = np.abs(gain[np.isfinite(gain) & (gain != 0)])
+        if phase and np.abs(size - 1).max(initial=0.0) > MOST_AMPLITUDE:
+            raise InputError("they have amplitudes, and T is of phases alone; give them to G.")
+    except InputError as error:
+        raise InputError(f"selfcal.start_gains.{name}: {path}: {error}") from error
+    return KnownGains(np.moveaxis(gain, 1, 2), times, channels)
+
+
+def look(parameters: Parameters, setup: Observed, plan: Plan) -> None:
+    """Read all that the run is to start from, so that a mistake is not found hours later.
+
+    Raises
+    ------
+    InputError: as the functions above.
+    """
+    edges = band_edges(plan, setup.frequency, setup.channel_width)
+    start_image(parameters.imaging.start_model, setup, edges)
+    if not parameters.selfcal.enabled:
+        return
+    start_sky(parameters.selfcal.start_model, setup, edges)
+    for name in parameters.selfcal.terms:
+        path = getattr(parameters.selfcal.start_gains, name)
+        if path is not None:
+            known_gains(path, name, setup, phase=name == "T")
