@@ -36,6 +36,7 @@ class Source:
 class Grid:
     """How visibilities become images: size (pixels), cell (rad), weights and accuracy.
 
+    `inner`: pixels without the border, whose field sets the uv-cells of the density; None: npixel.
     `min_baseline` and `max_baseline` (m, None: no limit) select what is imaged, not what is
     calibrated. `taper`: FWHM of a Gaussian on the sky, rad; None: there is none.
     """
@@ -48,6 +49,7 @@ class Grid:
     min_baseline: float | None
     max_baseline: float | None
     taper: float | None = None
+    inner: int | None = None
 
     @property
     def natural(self) -> bool:
@@ -115,7 +117,7 @@ def density(source: Source, grid: Grid) -> np.ndarray:
     data = load(source.path, source.column)
     selected = _selected(data, data.weight, grid.min_baseline, grid.max_baseline)
     return weighting.uv_density(
-        data.uvw, data.frequency, selected, npixel=grid.npixel, cell=grid.cell)
+        data.uvw, data.frequency, selected, npixel=grid.inner or grid.npixel, cell=grid.cell)
 
 
 def dirty_and_psf(
