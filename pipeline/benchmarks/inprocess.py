@@ -155,7 +155,7 @@ def imager_in_process(
                for p in plan.partitions}
     for source in sources.values():
         load(source.path, source.column)
-    grid = image.grid_of(parameters, setup.npixel, setup.cell)
+    grid = image.grid_of(parameters, setup)
     return Imager(InProcess(), plan, sources, grid, parameters.imaging.joint_density)
 
 
