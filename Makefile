@@ -52,7 +52,7 @@ lint: setup ## ruff, mypy and ansible-lint
 	$(BIN)/ansible-lint -q --nocolor
 
 unit: setup ## unit tests: every kernel against independent truth, the deployment as text
-	$(PYTEST) -q tests/unit tests/deployment
+	$(PYTEST) -q tests/unit tests/deployment --ignore=tests/deployment/test_render.py
 
 integration: setup ## ical on a local Dask cluster
 	$(PYTEST) -q tests/integration
