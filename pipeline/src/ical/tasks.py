@@ -16,7 +16,7 @@ from arl.calibration import apply, chain, conditioning, intervals
 from arl.calibration.robust import reweigh
 from arl.calibration.solver import Solution
 from arl.conventions import lm_axis, lmn
-from ical.cluster import library_threads
+from ical.cluster import library_threads, lone_threads
 from ical.data import PartitionData, load
 
 #: A visibility of this many components is summed as fast as one is degridded (0.8 us), without the
@@ -359,8 +359,8 @@ def clean(
     residual: np.ndarray, psf: np.ndarray, model: np.ndarray, bands: deconvolution.Bands,
     options: deconvolution.CleanOptions, mask: np.ndarray | None,
 ) -> deconvolution.CleanResult:
-    """One minor loop over all bands, with all of this worker's library threads."""
-    return deconvolution.clean(residual, psf, model, bands, options, threads=library_threads(),
+    """One minor loop over all bands; all others wait for it, so it takes their threads too."""
+    return deconvolution.clean(residual, psf, model, bands, options, threads=lone_threads(),
                                mask=mask)
 
 
