@@ -222,7 +222,7 @@ class Imaging(Section):
     bands: int | None = Field(
         None, ge=1,
         description="sub-bands imaged apart and cleaned jointly; null: each at most "
-        "3 % of its frequency wide, and at most 8 unless the data cost more than their images")
+        "1 % of its frequency wide, and at most 8 unless the data cost more than their images")
     weighting: Literal["natural", "uniform", "briggs"] = Field(
         "natural", description="weighting of the visibilities: natural, uniform or briggs")
     robust: float = Field(

@@ -11,9 +11,9 @@ from ical.store import read_json
 pytestmark = pytest.mark.integration
 
 
-def test_a_band_of_three_percent_is_as_good_as_its_channels(one_worker, tmp_path):
+def test_a_band_of_one_percent_is_as_good_as_its_channels(one_worker, tmp_path):
     """Sources with spectral indices of about -0.8 behind an Airy beam."""
-    run = changed({"observation.frequency": {"start": 98.8e6, "end": 101.2e6, "channels": 8},
+    run = changed({"observation.frequency": {"start": 99.6e6, "end": 100.4e6, "channels": 8},
                    "imaging.clean": {"scales": [0], "major_cycles": 10}})
     found = []
     for name, bands in (("chosen", None), ("channels", 8)):
@@ -26,4 +26,4 @@ def test_a_band_of_three_percent_is_as_good_as_its_channels(one_worker, tmp_path
     (few, peak, residual), (many, other_peak, other_residual) = found
     assert (few, many) == (1, 8)
     assert peak == pytest.approx(other_peak, rel=2e-3)
-    assert residual < max(1.2 * other_residual, 1e-4 * peak)
+    assert residual < other_residual + 1e-4 * peak
