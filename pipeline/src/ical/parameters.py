@@ -221,8 +221,8 @@ class Imaging(Section):
         "a power of two")
     bands: int | None = Field(
         None, ge=1,
-        description="sub-bands imaged apart and cleaned jointly; null: one per channel, fewer "
-        "where there are many channels")
+        description="sub-bands imaged apart and cleaned jointly; null: each at most "
+        "1 % of its frequency wide, and at most 8 unless the data cost more than their images")
     weighting: Literal["natural", "uniform", "briggs"] = Field(
         "natural", description="weighting of the visibilities: natural, uniform or briggs")
     robust: float = Field(

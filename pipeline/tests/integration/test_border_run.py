@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from direct import direct_sum
+from small_field import CELL, CENTRE, seen, small_array
 from small_runs import perform
 from written_ms import all_rows, write_ms
 
-from arl.conventions import lmn
 from arl.io.fits import read_image
-from arl.telescope import baseline_uvw, baselines, load_layout, within
 
 pytestmark = pytest.mark.integration
 
-CENTRE = (np.radians(30.0), np.radians(-60.0))
-CELL, NPIXEL = 4.6e-3, 64
+NPIXEL = 64
 #: A source of 1 Jy within the images, and one of 30 Jy 44 pixels from their middle, outside.
 PIXELS, FLUX = np.array([[10, -7], [44, 6]]), np.array([1.0, 30.0])
 
@@ -23,13 +20,11 @@ PIXELS, FLUX = np.array([[10, -7], [44, 6]]), np.array([1.0, 30.0])
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("border")
-    core = within(load_layout("LOWBD2"), 120.0)
-    pairs, frequency = baselines(len(core.names)), np.array([95e6, 105e6])
-    uvw = baseline_uvw(core, CENTRE[1], np.radians(np.linspace(-30, 30, 7)))
-    vis = direct_sum(uvw, frequency, lmn(*(PIXELS * CELL).T), np.outer(FLUX, np.ones(2)))
-    write_ms(place / "a.ms", all_rows(uvw, 1.5e9 + 2400.0 * np.arange(7), pairs,
+    array, frequency = small_array(np.linspace(-30, 30, 7)), np.array([95e6, 105e6])
+    vis = seen(array, frequency, PIXELS, FLUX)
+    write_ms(place / "a.ms", all_rows(array.uvw, 1.5e9 + 2400.0 * np.arange(7), array.pairs,
                                       vis[..., None].repeat(2, axis=-1)), frequency,
-             correlations=("XX", "YY"), n_antenna=len(core.names), phase_centre=CENTRE)
+             correlations=("XX", "YY"), n_antenna=array.n_antenna, phase_centre=CENTRE)
     return place
 
 
