@@ -240,8 +240,9 @@ class Imaging(Section):
         "anywhere")
     start_model: str | None = Field(
         None, min_length=1,
-        description="path of a FITS image (Jy/pixel, on the grid of the images) that deconvolution "
-        "begins with and adds to, in imaging and in self-calibration; null: a blank sky")
+        description="path of a FITS image (Jy/pixel, on the grid of the images), or of a CSV of "
+        "components, which are put on pixels: deconvolution begins with it and adds to it, in "
+        "imaging and in self-calibration; null: a blank sky")
     primary_beam: str | None = Field(
         None, min_length=1,
         description="beam for which restored images are corrected: airy, none, or the path of a "
