@@ -160,8 +160,11 @@ class Imager:
 
 
 def combine(images: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The weighted mean over bands, shape (l, m)."""
-    return np.tensordot(weight / weight.sum(), images, axes=1)
+    """The weighted mean over bands, float64 (l, m)."""
+    mean = np.zeros(images.shape[1:])
+    for image, share in zip(images, weight / weight.sum(), strict=True):
+        mean += share * image
+    return mean
 
 
 def fit_beams(psf: BandImages, cell: float) -> list[Beam]:
