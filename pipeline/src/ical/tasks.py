@@ -259,10 +259,10 @@ def _calibrate(
         against = _predict_components(data, work.start_model)
     used = _selected(data, data.weight, work.min_baseline, work.max_baseline)
     matrices = reduce_against(data, used, against, work.terms)
-    solved, matrices = solve_terms(
+    solved, left = solve_terms(
         matrices, work.terms[: work.local], work.start, work.conditioning, work.scale, {})
-    if work.local < len(work.terms):
-        return PassResult(solved, chain.keep_terms(matrices, work.local), None)
+    if left is not None:
+        return PassResult(solved, chain.keep_terms(left, work.local), None)
     gains = [chain.expand(solved[t.name], t) for t in work.terms]
     vis, weight = correct(data, gains)
     weight = _imaging_weight(data, weight, grid, density)
@@ -293,7 +293,7 @@ def solve_terms(
     how: conditioning.Conditioning,
     scale: Mapping[str, np.ndarray | float],
     smoothing: Mapping[str, conditioning.Smoothing],
-) -> tuple[dict[str, chain.TermSolution], chain.CellMatrices]:
+) -> tuple[dict[str, chain.TermSolution], chain.CellMatrices | None]:
     """Solve terms in order and flag, reference and scale each before the next.
 
     `scale` is the mean amplitude that a term's gains are brought to, for each of its intervals or

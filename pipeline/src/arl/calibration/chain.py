@@ -110,8 +110,11 @@ def correct_matrices(
     usable = np.isfinite(gain) & (gain != 0)
     g = np.where(usable, gain, 0.0)
     power = np.abs(g) ** 2
-    corrected_a = a * np.conj(g)[..., :, None] * g[..., None, :]
-    return corrected_a, b * power[..., :, None] * power[..., None, :]
+    corrected_a = a * np.conj(g)[..., :, None]
+    corrected_a *= g[..., None, :]
+    corrected_b = b * power[..., :, None]
+    corrected_b *= power[..., None, :]
+    return corrected_a, corrected_b
 
 
 def _correct_jones(
@@ -125,7 +128,13 @@ def _correct_jones(
 
 
 def sum_cells(cells: np.ndarray, time_of: np.ndarray, channel_of: np.ndarray) -> np.ndarray:
-    """Add the matrices (time cell, channel cell, ...) that fall in the same larger cells."""
+    """Add the matrices (time cell, channel cell, ...) that fall in the same larger cells.
+
+    Those that are alone in theirs are not copied.
+    """
+    if all(np.array_equal(of, np.arange(n))
+           for of, n in zip((time_of, channel_of), cells.shape, strict=False)):
+        return cells
     shape = (time_of.max() + 1, channel_of.max() + 1, *cells.shape[2:])
     total = np.zeros(shape, cells.dtype)
     np.add.at(total, (time_of[:, None], channel_of[None, :]), cells)
@@ -154,7 +163,7 @@ def solve_chain(
     start: Mapping[str, np.ndarray],
     finish: Callable[[TermBlocks, Solution], np.ndarray],
     options: SolverOptions,
-) -> tuple[dict[str, TermSolution], CellMatrices]:
+) -> tuple[dict[str, TermSolution], CellMatrices | None]:
     """Solve terms in order, each on the data corrected by those before it.
 
     Parameters
@@ -166,9 +175,11 @@ def solve_chain(
 
     Returns
     -------
-    The solution of every term, and the matrices of the data corrected by all of them.
+    The solution of every term, and the matrices of the data corrected by all of them; None where
+    those have no further term.
     """
     a, b = matrices.a, matrices.b
+    last = len(matrices.times.blocks) - 1
     solved: dict[str, TermSolution] = {}
     for k, term in enumerate(terms):
         time_blocks, time_of = np.unique(matrices.times.blocks[k], return_inverse=True)
@@ -176,17 +187,19 @@ def solve_chain(
         if term.mode == FIXED:
             gain = start[term.name]
             solved[term.name] = given(term.name, time_blocks, channel_blocks, gain)
+        else:
+            solution = solve(
+                sum_cells(a, time_of, channel_of), sum_cells(b, time_of, channel_of),
+                mode=term.mode, start=start.get(term.name), tolerance=options.tolerance,
+                max_iterations=options.max_iterations, jones=term.jones,
+            )
+            gain = finish(term, solution)
+            solved[term.name] = TermSolution(term.name, time_blocks, channel_blocks, gain,
+                                             np.asarray(solution.snr))
+        if k < last:
             a, b = correct_matrices(a, b, gain[time_of][:, channel_of])
-            continue
-        solution = solve(
-            sum_cells(a, time_of, channel_of), sum_cells(b, time_of, channel_of),
-            mode=term.mode, start=start.get(term.name), tolerance=options.tolerance,
-            max_iterations=options.max_iterations, jones=term.jones,
-        )
-        gain = finish(term, solution)
-        solved[term.name] = TermSolution(term.name, time_blocks, channel_blocks, gain,
-                                         np.asarray(solution.snr))
-        a, b = correct_matrices(a, b, gain[time_of][:, channel_of])
+    if len(terms) > last:
+        return solved, None
     return solved, CellMatrices(a, b, matrices.times, matrices.channels)
 
 
