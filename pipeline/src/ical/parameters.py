@@ -207,6 +207,11 @@ class Imaging(Section):
         None, ge=32, multiple_of=2, description="pixels on a side, even; null: guard_band decides")
     cell_rad: float | None = Field(
         None, gt=0, description="size of a pixel, rad; null: a third of the finest fringe")
+    clean_border: float = Field(
+        0.0, ge=0, le=2,
+        description="width of a border around the images, as a fraction of theirs, in which "
+        "sources are found and subtracted too, so that their sidelobes do not reach the images; "
+        "it is not written")
     guard_band: float = Field(
         8.0, gt=0,
         description="field of view in units of longest wavelength / station diameter, where npixel "
@@ -291,6 +296,16 @@ class StartGains(Section):
     B: str | None = Field(None, min_length=1, description="path of B's gains; null: none")
 
 
+class Interpolation(Section):
+    """The gains of samples off the centre of their solution interval."""
+
+    T: Literal["nearest", "linear"] = Field(
+        "nearest", description="T: constant within an interval (nearest), or between the centres "
+        "of neighbouring ones in time and frequency (linear in amplitude and phase)")
+    G: Literal["nearest", "linear"] = Field("nearest", description="G: nearest or linear")
+    B: Literal["nearest", "linear"] = Field("nearest", description="B: nearest or linear")
+
+
 class Jones(Section):
     """What one solution of each term is: a gain for both receptors, one each, or a matrix."""
 
@@ -332,12 +347,19 @@ class Selfcal(Section):
     fixed_terms: str = Field(
         "", pattern=r"^[TGB]*$",
         description="which of T, G and B are applied as start_gains has them and never solved")
+    robust_terms: str = Field(
+        "", pattern=r"^[TGB]*$",
+        description="which of T, G and B are solved with robust weights (Student's t), so that "
+        "interference and what the model lacks move their gains less")
     smoothing_time: SmoothingWidth = Field(
         SmoothingWidth(), description="smoothing of solutions in time by term, standard deviation "
         "of a Gaussian, s; flagged ones are interpolated")
     smoothing_frequency: SmoothingWidth = Field(
         SmoothingWidth(), description="smoothing of solutions in frequency by term, standard "
         "deviation of a Gaussian, Hz; flagged ones are interpolated")
+    interpolation: Interpolation = Field(
+        Interpolation(), description="how the solutions of each term are applied between the "
+        "centres of their intervals")
     reference_antenna: str | None = Field(
         None, min_length=1, description="name of the antenna whose phases are zero; null: the "
         "first with a solution")

@@ -7,15 +7,16 @@ their sum of weights; `sum_images` adds them in float64 and in the order of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from arl import cost, deconvolution, gridding, simulation, sky, weighting
-from arl.calibration import apply, chain, conditioning, intervals, normal
+from arl.calibration import apply, chain, conditioning, intervals
+from arl.calibration.robust import reweigh
 from arl.calibration.solver import Solution
 from arl.conventions import C, lm_axis, lmn
-from ical.cluster import library_threads
+from ical.cluster import library_threads, lone_threads
 from ical.data import PartitionData, load
 
 #: A residual image is made to this many times the accuracy asked for: relative to the data, of
@@ -36,6 +37,7 @@ class Source:
 class Grid:
     """How visibilities become images: size (pixels), cell (rad), weights and accuracy.
 
+    `inner`: pixels without the border, whose field sets the uv-cells of the density; None: npixel.
     `min_baseline` and `max_baseline` (m, None: no limit) select what is imaged, not what is
     calibrated. `taper`: FWHM of a Gaussian on the sky, rad; None: there is none.
     """
@@ -48,6 +50,7 @@ class Grid:
     min_baseline: float | None
     max_baseline: float | None
     taper: float | None = None
+    inner: int | None = None
 
     @property
     def natural(self) -> bool:
@@ -130,7 +133,7 @@ def density(source: Source, grid: Grid) -> np.ndarray:
     data = load(source.path, source.column)
     selected = _selected(data, data.weight, grid.min_baseline, grid.max_baseline)
     return weighting.uv_density(
-        data.uvw, data.frequency, selected, npixel=grid.npixel, cell=grid.cell)
+        data.uvw, data.frequency, selected, npixel=grid.inner or grid.npixel, cell=grid.cell)
 
 
 def dirty_and_psf(
@@ -258,7 +261,7 @@ def _calibrate(
     elif work.start_model is not None:
         against = _predict_components(data, work.start_model)
     used = _selected(data, data.weight, work.min_baseline, work.max_baseline)
-    matrices = reduce_against(data, used, against, work.terms)
+    matrices = reduce_against(data, used, against, work.terms, work.start)
     solved, left = solve_terms(
         matrices, work.terms[: work.local], work.start, work.conditioning, work.scale, {})
     if left is not None:
@@ -319,17 +322,24 @@ def _predict_components(data: PartitionData, components: sky.Components) -> np.n
 
 def reduce_against(
     data: PartitionData, weight: np.ndarray, predicted: np.ndarray,
-    terms: Sequence[chain.TermBlocks],
+    terms: Sequence[chain.TermBlocks], start: Mapping[str, np.ndarray],
 ) -> chain.CellMatrices:
-    """Normal matrices of the data, with given weights, against predicted visibilities."""
-    times = chain.refine([t.time_block for t in terms])
-    channels = chain.refine([t.channel_block for t in terms])
+    """Normal matrices of the data, with given weights, against predicted visibilities.
+
+    Those of robust terms have Student's weights besides, found from the gains of `start` on.
+    """
     observed = data.vis if data.correlations is None else data.correlations
-    a, b = normal.reduce(
-        observed, predicted, weight, data.antenna1, data.antenna2, len(data.antenna_names),
-        times.index, channels.index,
-    )
-    return chain.CellMatrices(a, b, times, channels)
+    stations = data.antenna1, data.antenna2, len(data.antenna_names)
+    solved = [t.robust for t in terms if t.mode != chain.FIXED]
+    if not any(solved):
+        return chain.reduce_terms(observed, predicted, weight, *stations, terms)
+    robust = chain.reduce_terms(
+        observed, predicted, reweigh(observed, predicted, weight, *stations, terms, start),
+        *stations, terms)
+    if all(solved):
+        return robust
+    plain = chain.reduce_terms(observed, predicted, weight, *stations, terms)
+    return replace(plain, robust=(robust.a, robust.b))
 
 
 @dataclass(frozen=True)
@@ -386,8 +396,8 @@ def clean(
     residual: np.ndarray, psf: np.ndarray, model: np.ndarray, bands: deconvolution.Bands,
     options: deconvolution.CleanOptions, mask: np.ndarray | None,
 ) -> deconvolution.CleanResult:
-    """One minor loop over all bands, with all of this worker's library threads."""
-    return deconvolution.clean(residual, psf, model, bands, options, threads=library_threads(),
+    """One minor loop over all bands; all others wait for it, so it takes their threads too."""
+    return deconvolution.clean(residual, psf, model, bands, options, threads=lone_threads(),
                                mask=mask)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from arl.calibration import chain
 from arl.calibration.conditioning import Conditioning, Smoothing, mean_amplitude
+from arl.calibration.interpolation import interpolate
 from arl.calibration.intervals import (
     automatic_channels,
     automatic_length,
@@ -128,7 +129,8 @@ class SelfCalibration:
             if width is None:
                 share = automatic_channels(n_channel, time.size, length)
                 channels = equal_blocks(n_channel, share)
-        return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name))
+        return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name),
+                                name in selfcal.robust_terms)
 
     def _is_fixed(self, name: str) -> bool:
         """Whether a term is applied as it was given."""
@@ -164,7 +166,7 @@ class SelfCalibration:
         """
         if term.mode == chain.FIXED:
             return True
-        if any(self._smoothing_widths(term.name)):
+        if any(self._smoothing_widths(term.name)) or self._is_interpolated(term.name):
             return False
         plan = self._imager.plan
         times = [p.times for p in plan.of_band(0)]
@@ -179,7 +181,8 @@ class SelfCalibration:
         known, uv_range = before.get(partition.name, {}), self._parameters.selfcal.uv_range
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
-            {name: known[name].gain for name in terms[:leading] if name in known},
+            {name: chain.restrict(known[name], self._part(name, partition)).gain
+             for name in terms if name in known},
             self._conditioning(before), self._start_in(partition.band) if first else None,
             self._scale(terms, known),
             uv_range.min_m, uv_range.max_m)
@@ -198,6 +201,9 @@ class SelfCalibration:
         solved = self._schedule.solved("".join(next(iter(before.values()), {})))
         least = asked.min_snr if solved else min(asked.min_snr, FIRST_MIN_SNR)
         return Conditioning(least, asked.outlier_mad, self._reference)
+
+    def _is_interpolated(self, name: str) -> bool:
+        return getattr(self._parameters.selfcal.interpolation, name) == "linear"
 
     def _smoothing_widths(self, name: str) -> tuple[float, float]:
         """Standard deviations in time (s) and frequency (Hz), 0 where there is no smoothing."""
@@ -286,8 +292,19 @@ class SelfCalibration:
 
     def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
         """Gains (time, ant, chan), or (..., 2, 2), of every partition, one array a term."""
-        return {p.name: [chain.expand(solutions[p.name][t], self._part(t, p)) for t in terms]
+        return {p.name: [self._expand(solutions[p.name][t], p) for t in terms]
                 for p in self._imager.plan.partitions}
+
+    def _expand(self, solution: chain.TermSolution, partition: Partition) -> np.ndarray:
+        """A term's gains at a partition's times and channels, constant within their intervals or
+        interpolated between the centres of them."""
+        part = self._part(solution.name, partition)
+        if not self._is_interpolated(solution.name):
+            return chain.expand(solution, part)
+        time, frequency = self._setup.time, self._setup.frequency
+        return interpolate(solution, part, self._blocks[solution.name],
+                           (time[slice(*partition.times)], time),
+                           (frequency[slice(*partition.channels)], frequency))
 
     def run(self, watcher: Watcher, kept: LoopState | None = None) -> SelfcalResult:
         """Go round until it no longer helps, it gets worse, or the cycles are used up.
