@@ -90,8 +90,8 @@ def test_the_tasks_ran_on_this_host_and_were_counted(observed):
     assert sum(sizes.values()) >= 2 * rows * (2 * 8 + 4 + 1 + 3 * 8)
     assert cost["cpu_s"] > 0
     assert cost["peak_rss_mb"] > 100
-    assert 100 < cost["worker_peak_mb"] < cost["peak_rss_mb"] + 1
-    assert 100 < cost["driver_peak_mb"] < cost["peak_rss_mb"] + 1
+    assert 10 < cost["worker_peak_mb"] < cost["peak_rss_mb"] + 1
+    assert 10 < cost["driver_peak_mb"] < cost["peak_rss_mb"] + 1
 
 
 def test_continuum_imaging_of_ideal_data_finds_the_fluxes(cluster, observed):
