@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -176,6 +176,18 @@ def probe(scheduler: str, expect_workers: int, arl_digest: str) -> list[dict[str
                 f"arl,dask again."
             )
     return sorted(entries, key=lambda e: (e["host"], e["worker"]))
+
+
+def retire(scheduler: str, hosts: Sequence[str]) -> list[str]:
+    """Have the workers on some hosts hand what they hold to the others, and end.
+
+    Returns their addresses.
+    """
+    with connect(scheduler, workers=0, threads=1, memory_limit=None) as cluster:
+        leaving = [w.address for w in cluster.workers() if w.host in hosts]
+        if leaving:
+            cluster.client.retire_workers(leaving)
+    return leaving
 
 
 def _wait_for_workers(client: Client, expected: int) -> None:
