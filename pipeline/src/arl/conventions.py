@@ -22,6 +22,9 @@ import numpy as np
 
 C = 299_792_458.0
 
+#: The standard deviation of normal numbers over their median absolute deviation.
+MAD_TO_SIGMA = 1.482602218505602
+
 #: What makes ducc0's wgridder follow the convention above.
 GRIDDER = {"do_wgridding": True, "flip_u": True, "flip_v": True, "divide_by_n": False}
 

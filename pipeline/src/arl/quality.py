@@ -11,12 +11,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from arl.conventions import lm_axis
+from arl.conventions import MAD_TO_SIGMA, lm_axis
 from arl.errors import InputError
 from arl.restoration import Beam, gaussian
 
-#: Median absolute deviation to standard deviation of a normal distribution.
-MAD = 1.482602218505602
 #: A fit sees this many beams around a source, and fits neighbours this close with it.
 FIT_RADIUS, JOINT_RADIUS = 1.25, 2.0
 #: A peak of so many times the noise is a source; one of COMPLETE_SNR can't be missed by noise.
@@ -26,7 +24,7 @@ DETECTION_SNR, COMPLETE_SNR = 5.0, 10.0
 def robust_rms(image: np.ndarray) -> float:
     """1.4826 x median absolute deviation: the standard deviation without the sources."""
     values = np.asarray(image)
-    return MAD * float(np.median(np.abs(values - np.median(values))))
+    return MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
 
 
 @dataclass(frozen=True)

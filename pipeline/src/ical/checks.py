@@ -195,11 +195,17 @@ def _selfcal(p: Parameters) -> Problems:
 def _solutions(p: Parameters) -> Problems:
     """Kinds, bandwidths, smoothing and flagging of solutions act on the terms that are solved."""
     s = p.selfcal
-    for name in ("jones", "solution_bandwidth", "smoothing_time", "smoothing_frequency"):
+    for name in ("jones", "solution_bandwidth", "smoothing_time", "smoothing_frequency",
+                 "interpolation"):
         for term in sorted(getattr(s, name).model_fields_set - set(s.terms)):
-            if getattr(getattr(s, name), term) not in (None, "scalar"):
+            if getattr(getattr(s, name), term) not in (None, "scalar", "nearest"):
                 yield Problem(f"selfcal.{name}.{term}", f"acts on term {term}, which is not in "
                               f"selfcal.terms; add it there or remove this.", ("selfcal.terms",))
+    for term in dict.fromkeys(s.robust_terms):
+        if term not in s.terms or term in s.fixed_terms:
+            yield Problem("selfcal.robust_terms", f"{term} is not solved: it is not in "
+                          f"selfcal.terms, or it is in selfcal.fixed_terms; remove it here.",
+                          ("selfcal.terms", "selfcal.fixed_terms"))
     if s.global_solution and (s.solution_bandwidth.T or s.solution_bandwidth.G):
         yield Problem("selfcal.global_solution", "makes one solution for all channels, and "
                       "selfcal.solution_bandwidth one for some Hz; remove one of the two.",
@@ -227,8 +233,8 @@ def _start_gains(p: Parameters) -> Problems:
                           f"selfcal.terms and its table in selfcal.start_gains.{term}.",
                           ("selfcal.terms", "selfcal.start_gains"))
         for name in ("solution_interval", "solution_bandwidth", "smoothing_time",
-                     "smoothing_frequency"):
-            if getattr(getattr(s, name), term) is not None:
+                     "smoothing_frequency", "interpolation"):
+            if getattr(getattr(s, name), term) not in (None, "nearest"):
                 yield Problem(f"selfcal.{name}.{term}", f"acts on solutions, and {term} is in "
                               f"selfcal.fixed_terms; remove one of the two.",
                               ("selfcal.fixed_terms",))

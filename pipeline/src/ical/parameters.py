@@ -291,6 +291,16 @@ class StartGains(Section):
     B: str | None = Field(None, min_length=1, description="path of B's gains; null: none")
 
 
+class Interpolation(Section):
+    """The gains of samples off the centre of their solution interval."""
+
+    T: Literal["nearest", "linear"] = Field(
+        "nearest", description="T: constant within an interval (nearest), or between the centres "
+        "of neighbouring ones in time and frequency (linear in amplitude and phase)")
+    G: Literal["nearest", "linear"] = Field("nearest", description="G: nearest or linear")
+    B: Literal["nearest", "linear"] = Field("nearest", description="B: nearest or linear")
+
+
 class Jones(Section):
     """What one solution of each term is: a gain for both receptors, one each, or a matrix."""
 
@@ -332,12 +342,19 @@ class Selfcal(Section):
     fixed_terms: str = Field(
         "", pattern=r"^[TGB]*$",
         description="which of T, G and B are applied as start_gains has them and never solved")
+    robust_terms: str = Field(
+        "", pattern=r"^[TGB]*$",
+        description="which of T, G and B are solved with robust weights (Student's t), so that "
+        "interference and what the model lacks move their gains less")
     smoothing_time: SmoothingWidth = Field(
         SmoothingWidth(), description="smoothing of solutions in time by term, standard deviation "
         "of a Gaussian, s; flagged ones are interpolated")
     smoothing_frequency: SmoothingWidth = Field(
         SmoothingWidth(), description="smoothing of solutions in frequency by term, standard "
         "deviation of a Gaussian, Hz; flagged ones are interpolated")
+    interpolation: Interpolation = Field(
+        Interpolation(), description="how the solutions of each term are applied between the "
+        "centres of their intervals")
     reference_antenna: str | None = Field(
         None, min_length=1, description="name of the antenna whose phases are zero; null: the "
         "first with a solution")

@@ -7,12 +7,13 @@ their sum of weights; `sum_images` adds them in float64 and in the order of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from arl import deconvolution, gridding, simulation, sky, weighting
-from arl.calibration import apply, chain, conditioning, intervals, normal
+from arl.calibration import apply, chain, conditioning, intervals
+from arl.calibration.robust import reweigh
 from arl.calibration.solver import Solution
 from arl.conventions import lm_axis, lmn
 from ical.cluster import library_threads
@@ -230,7 +231,7 @@ def calibrate(
     elif work.start_model is not None:
         against = _predict_components(data, work.start_model)
     used = _selected(data, data.weight, work.min_baseline, work.max_baseline)
-    matrices = reduce_against(data, used, against, work.terms)
+    matrices = reduce_against(data, used, against, work.terms, work.start)
     solved, matrices = solve_terms(
         matrices, work.terms[: work.local], work.start, work.conditioning, work.scale, {})
     if work.local < len(work.terms):
@@ -291,17 +292,24 @@ def _predict_components(data: PartitionData, components: sky.Components) -> np.n
 
 def reduce_against(
     data: PartitionData, weight: np.ndarray, predicted: np.ndarray,
-    terms: Sequence[chain.TermBlocks],
+    terms: Sequence[chain.TermBlocks], start: Mapping[str, np.ndarray],
 ) -> chain.CellMatrices:
-    """Normal matrices of the data, with given weights, against predicted visibilities."""
-    times = chain.refine([t.time_block for t in terms])
-    channels = chain.refine([t.channel_block for t in terms])
+    """Normal matrices of the data, with given weights, against predicted visibilities.
+
+    Those of robust terms have Student's weights besides, found from the gains of `start` on.
+    """
     observed = data.vis if data.correlations is None else data.correlations
-    a, b = normal.reduce(
-        observed, predicted, weight, data.antenna1, data.antenna2, len(data.antenna_names),
-        times.index, channels.index,
-    )
-    return chain.CellMatrices(a, b, times, channels)
+    stations = data.antenna1, data.antenna2, len(data.antenna_names)
+    solved = [t.robust for t in terms if t.mode != chain.FIXED]
+    if not any(solved):
+        return chain.reduce_terms(observed, predicted, weight, *stations, terms)
+    robust = chain.reduce_terms(
+        observed, predicted, reweigh(observed, predicted, weight, *stations, terms, start),
+        *stations, terms)
+    if all(solved):
+        return robust
+    plain = chain.reduce_terms(observed, predicted, weight, *stations, terms)
+    return replace(plain, robust=(robust.a, robust.b))
 
 
 def first(pair: tuple[PartialImage, PartialImage]) -> PartialImage:

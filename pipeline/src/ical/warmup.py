@@ -8,6 +8,7 @@ import numpy as np
 def warm_up() -> None:
     """Run every compiled kernel on a tiny observation; the code goes to numba's cache."""
     from arl.calibration.normal import reduce
+    from arl.calibration.robust import squared_residuals
     from arl.calibration.solver import solve
     from arl.simulation import predict_components
 
@@ -19,5 +20,8 @@ def warm_up() -> None:
     block, blocks = np.zeros(1, int), np.zeros(2, int)
     a, b = reduce(vis.astype(np.complex64), vis.astype(np.complex64), weight, antenna1, antenna2,
                   4, block, blocks)
+    gain = np.ones((1, 4, 2), complex)
+    squared_residuals(vis.astype(np.complex64), vis.astype(np.complex64), weight, antenna1,
+                      antenna2, gain)
     for mode in ("phase", "amplitude_phase"):
         solve(a, b, mode=mode, start=None, tolerance=1e-6, max_iterations=5)

@@ -201,6 +201,9 @@ ONE_MISTAKE = [
     ({"selfcal.global_solution": "no"}, "selfcal.global_solution", "not true or false"),
     ({"selfcal.start_model": "none.csv"}, "selfcal.start_model", "there is no file"),
     ({"imaging.start_model": "none.fits"}, "imaging.start_model", "there is no file"),
+    ({"selfcal.interpolation.B": "linear"}, "selfcal.interpolation.B", "which is not in"),
+    ({"selfcal.interpolation.T": "cubic"}, "selfcal.interpolation.T", "linear"),
+    ({"selfcal.robust_terms": "B"}, "selfcal.robust_terms", "B is not solved"),
     ({"resources.memory_limit": "lots"}, "resources.memory_limit", "4 GB"),
     ({"name": "../etc"}, "name", "letters"),
     ({"seed": -1}, "seed", "at least 0"),
@@ -357,6 +360,16 @@ def test_what_is_asked_of_a_measurement_set_must_be_in_it(tmp_path, change, word
     smallest_ms(tmp_path / "some.ms")
     path = write(tmp_path, {"input.measurement_set": "some.ms", **change}, drop="observation")
     assert words in mistakes(path)[0]
+
+
+def test_the_beam_of_a_measurement_set_needs_the_aperture_of_a_station(tmp_path):
+    smallest_ms(tmp_path / "some.ms")
+    asked = {"input.measurement_set": "some.ms", "imaging.primary_beam": "airy"}
+    (found,) = mistakes(write(tmp_path, asked, drop="observation"))
+    assert found == ("imaging.primary_beam: airy needs the aperture of a station; give "
+                     "input.station_diameter.")
+    known = asked | {"input.station_diameter": 35.0}
+    assert load(write(tmp_path, known, drop="observation")).image_beam == ("airy", 35.0)
 
 
 @pytest.mark.parametrize("field", [0, "0", "target", None])

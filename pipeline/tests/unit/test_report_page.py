@@ -16,8 +16,10 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from PIL import Image
 
+from arl.calibration.gains import gain_table
 from arl.errors import InputError
 from arl.io.fits import ImageHeader, write_image
+from arl.io.zarr import write_dataset
 from arl.restoration import Beam
 from ical.forecast import Sizes, forecast
 from ical.parameters import Resources
@@ -138,10 +140,33 @@ def test_gain_tables_in_brief(report, made):
     assert t["flagged_antennas"] == {"LOW017": 1.0}
     assert t["amplitude_median"] == pytest.approx(1.0)
     assert list(report["gains"]) == ["T", "G"]
-    table = read_gains(made / "selfcal" / "gains_G.zarr")
+    (table,) = read_gains(made / "selfcal" / "gains_G.zarr")
     assert not table.phase_only
     assert np.isnan(table.gain[:, 17]).all()
     assert np.isfinite(np.delete(table.gain, 17, axis=1)).all()
+
+
+def test_gains_of_two_receptors_are_drawn_and_counted_both(partial):
+    """Diagonal matrices: the second receptor's phases are others, and one of them is flagged."""
+    gain = np.zeros((3, 4, 2, 2, 2), complex)
+    gain[..., 0, 0], gain[..., 1, 1] = 1.0, 2j
+    gain[:, 1, :, 1, 1] = np.nan
+    table = gain_table("G", 1e9 + np.arange(3.0), tuple("abcd"), np.array([1e8, 1.1e8]), gain)
+    write_dataset(table, partial / "selfcal" / "gains_G.zarr")
+    one, other = read_gains(partial / "selfcal" / "gains_G.zarr")
+    assert (one.receptor, other.receptor) == ("XX", "YY")
+    np.testing.assert_array_equal(one.gain, gain[..., 0, 0])
+    np.testing.assert_array_equal(other.gain, gain[..., 1, 1])
+    run = read_run(partial)
+    brief = assemble(run).gains["G"]
+    assert (brief.solutions, brief.flagged_fraction) == (48, 1 / 8)
+    assert brief.flagged_antennas == {"b": 0.5}
+    assert brief.amplitude_median == pytest.approx(1.0)
+    write(partial)
+    page = (partial / "report.html").read_text(encoding="utf-8")
+    for text in ("phase of the G XX gains", "phase of the G YY gains", "G YY gains of 4 antennas",
+                 "of the receptors XX and YY"):
+        assert text in page, text
 
 
 def test_every_product_is_listed_once(report, made):

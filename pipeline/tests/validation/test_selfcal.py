@@ -298,7 +298,8 @@ def test_solutions_below_the_least_signal_to_noise_are_not_applied(cluster, tmp_
 
 
 def test_gains_from_a_wrong_model_are_not_accepted(cluster, tmp_path):
-    """Perfect data, and a start model of sources that are not there: no term helps."""
+    """Perfect data, and a start model of sources that are not there: the first cycle leaves its
+    gains out, and the later ones calibrate on the image."""
     generator = np.random.default_rng(4)
     rows = [f"{30 + x},{-60 + y},5.0" for x, y in generator.uniform(-6, 6, (12, 2))]
     start = tmp_path / "wrong.csv"
@@ -306,6 +307,6 @@ def test_gains_from_a_wrong_model_are_not_accepted(cluster, tmp_path):
     case = observe(cluster, RUN | {"gains": {"phase_error": 0.0}, "selfcal": RUN["selfcal"] | {
         "terms": "T", "start_model": str(start)}}, tmp_path)
     _, result = case.self_calibrate(cluster)
-    assert (result.outcome, result.reason) == ("CONVERGED", "no gain term improves the image")
-    assert result.terms == ""
+    assert result.history[0].reason.startswith("with T the peak fell by")
+    assert result.outcome == "CONVERGED"
     assert measured(result, case).ratio_median == pytest.approx(1.0, abs=0.01)

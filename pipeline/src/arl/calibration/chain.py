@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arl.calibration.apply import invert_jones
+from arl.calibration.normal import reduce
 from arl.calibration.solver import Solution, solve
 
 #: The mode of a term that is applied and not solved.
@@ -37,6 +38,7 @@ class TermBlocks:
     time_block: shape (time,), the number of the solution interval each time belongs to.
     channel_block: shape (chan,), likewise for channels.
     jones: "scalar", "diagonal" or "full"; all but the first need data of two receptors.
+    robust: whether it is solved with robust weights (see `arl.calibration.robust`).
     """
 
     name: str
@@ -44,6 +46,7 @@ class TermBlocks:
     time_block: np.ndarray
     channel_block: np.ndarray
     jones: str = "scalar"
+    robust: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,12 +143,25 @@ class CellMatrices:
     ----------
     a, b: shape (time cell, channel cell, ant, ant); a with another (2, 2) for two receptors.
     times, channels: the cells; row k of `blocks` belongs to term k of the terms at hand.
+    robust: a and b of robust weights, where only some of the terms are solved with those.
     """
 
     a: np.ndarray
     b: np.ndarray
     times: Refinement
     channels: Refinement
+    robust: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def reduce_terms(
+    vis: np.ndarray, model: np.ndarray, weight: np.ndarray, antenna1: np.ndarray,
+    antenna2: np.ndarray, n_antenna: int, terms: Sequence[TermBlocks],
+) -> CellMatrices:
+    """The normal matrices of visibilities on the cells of some terms; see `normal.reduce`."""
+    times, channels = refine([t.time_block for t in terms]), refine(
+        [t.channel_block for t in terms])
+    a, b = reduce(vis, model, weight, antenna1, antenna2, n_antenna, times.index, channels.index)
+    return CellMatrices(a, b, times, channels)
 
 
 def solve_chain(
@@ -168,26 +184,26 @@ def solve_chain(
     -------
     The solution of every term, and the matrices of the data corrected by all of them.
     """
-    a, b = matrices.a, matrices.b
+    plain, robust = (matrices.a, matrices.b), matrices.robust
     solved: dict[str, TermSolution] = {}
     for k, term in enumerate(terms):
         time_blocks, time_of = np.unique(matrices.times.blocks[k], return_inverse=True)
         channel_blocks, channel_of = np.unique(matrices.channels.blocks[k], return_inverse=True)
         if term.mode == FIXED:
-            gain = start[term.name]
-            solved[term.name] = given(term.name, time_blocks, channel_blocks, gain)
-            a, b = correct_matrices(a, b, gain[time_of][:, channel_of])
-            continue
-        solution = solve(
-            sum_cells(a, time_of, channel_of), sum_cells(b, time_of, channel_of),
-            mode=term.mode, start=start.get(term.name), tolerance=options.tolerance,
-            max_iterations=options.max_iterations, jones=term.jones,
-        )
-        gain = finish(term, solution)
-        solved[term.name] = TermSolution(term.name, time_blocks, channel_blocks, gain,
-                                         np.asarray(solution.snr))
-        a, b = correct_matrices(a, b, gain[time_of][:, channel_of])
-    return solved, CellMatrices(a, b, matrices.times, matrices.channels)
+            solved[term.name] = given(term.name, time_blocks, channel_blocks, start[term.name])
+        else:
+            a, b = robust if robust is not None and term.robust else plain
+            solution = solve(
+                sum_cells(a, time_of, channel_of), sum_cells(b, time_of, channel_of),
+                mode=term.mode, start=start.get(term.name), tolerance=options.tolerance,
+                max_iterations=options.max_iterations, jones=term.jones,
+            )
+            solved[term.name] = TermSolution(term.name, time_blocks, channel_blocks,
+                                             finish(term, solution), np.asarray(solution.snr))
+        cells = solved[term.name].gain[time_of][:, channel_of]
+        plain = correct_matrices(*plain, cells)
+        robust = None if robust is None else correct_matrices(*robust, cells)
+    return solved, CellMatrices(*plain, matrices.times, matrices.channels, robust)
 
 
 def given(
@@ -211,27 +227,34 @@ def keep_terms(matrices: CellMatrices, first: int) -> CellMatrices:
     """Matrices on the larger cells of the terms from `first` on."""
     times = refine(list(matrices.times.blocks[first:]))
     channels = refine(list(matrices.channels.blocks[first:]))
-    return CellMatrices(
-        sum_cells(matrices.a, times.index, channels.index),
-        sum_cells(matrices.b, times.index, channels.index), times, channels,
-    )
+
+    def larger(cells: np.ndarray) -> np.ndarray:
+        return sum_cells(cells, times.index, channels.index)
+
+    robust = matrices.robust and (larger(matrices.robust[0]), larger(matrices.robust[1]))
+    return CellMatrices(larger(matrices.a), larger(matrices.b), times, channels, robust)
 
 
 def merge(parts: Sequence[CellMatrices]) -> CellMatrices:
     """Add the matrices of several partitions, cell by cell, in their order."""
     times = refine(list(np.concatenate([p.times.blocks for p in parts], axis=1)))
     channels = refine(list(np.concatenate([p.channels.blocks for p in parts], axis=1)))
-    a, b = (np.zeros((times.size, channels.size, *x.shape[2:]), x.dtype)
-            for x in (parts[0].a, parts[0].b))
-    time_start = channel_start = 0
-    for part in parts:
-        rows = times.index[time_start:time_start + part.times.size]
-        columns = channels.index[channel_start:channel_start + part.channels.size]
-        np.add.at(a, (rows[:, None], columns[None, :]), part.a)
-        np.add.at(b, (rows[:, None], columns[None, :]), part.b)
-        time_start += part.times.size
-        channel_start += part.channels.size
-    return CellMatrices(a, b, times, channels)
+
+    def whole(cells: Sequence[np.ndarray]) -> np.ndarray:
+        total = np.zeros((times.size, channels.size, *cells[0].shape[2:]), cells[0].dtype)
+        time_start = channel_start = 0
+        for own, part in zip(cells, parts, strict=True):
+            rows = times.index[time_start:time_start + part.times.size]
+            columns = channels.index[channel_start:channel_start + part.channels.size]
+            np.add.at(total, (rows[:, None], columns[None, :]), own)
+            time_start += part.times.size
+            channel_start += part.channels.size
+        return total
+
+    robust = [p.robust for p in parts if p.robust is not None]
+    return CellMatrices(
+        whole([p.a for p in parts]), whole([p.b for p in parts]), times, channels,
+        (whole([r[0] for r in robust]), whole([r[1] for r in robust])) if robust else None)
 
 
 def expand(solution: TermSolution, term: TermBlocks) -> np.ndarray:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from arl.calibration.solver import Solution
+from arl.conventions import MAD_TO_SIGMA
 
-#: The standard deviation of Gaussian numbers over their median absolute deviation.
-MAD_TO_SIGMA = 1.4826
 #: Neighbours farther than this many standard deviations of the kernel take no part.
 REACH = 3.0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from arl.conventions import MAD_TO_SIGMA
 from ical.report.products import Gains, find_image, read_gains, read_image
 from ical.report.schema import (
     SCHEMA_VERSION,
@@ -69,7 +70,7 @@ class Run:
     records: dict[str, dict[str, Any]]
     forecast: dict[str, Any]
     history: list[dict[str, Any]]
-    gains: dict[str, Gains]
+    gains: dict[str, tuple[Gains, ...]]
 
 
 def read_run(folder: Path) -> Run:
@@ -80,7 +81,7 @@ def read_run(folder: Path) -> Run:
         history = history.get("cycles", [])
     tables = sorted((folder / "selfcal").glob("gains_*.zarr"))
     order = str((_json(folder / "parameters.json") or {}).get("selfcal", {}).get("terms", ""))
-    gains = {g.term: g for g in map(read_gains, tables)}
+    gains = {g[0].term: g for g in map(read_gains, tables)}
     ordered = sorted(gains, key=lambda t: (order.find(t) if t in order else 99, t))
     return Run(folder, _json(folder / "parameters.json") or {},
                {s: r for s, r in records.items() if r},
@@ -102,7 +103,7 @@ def assemble(run: Run, now: datetime | None = None) -> Report:
     quality = {name: quality_of(run.folder / name, run.records.get(name, {}))
                for name in IMAGING_STAGES
                if name in stages or find_image(run.folder / name, "residual")}
-    gains = {term: summary(table) for term, table in run.gains.items()}
+    gains = {term: summary(tables) for term, tables in run.gains.items()}
     outcome = outcome_of(run.records.get("selfcal", {}).get("outcome"))
     done = frozenset(n for n, s in stages.items() if s.status == "done")
     expected = expected_stages(run.parameters)
@@ -198,21 +199,22 @@ def _band(path: Path) -> Band:
                 residual_peak_jy=float(np.nanmax(np.abs(data))))
 
 
-def summary(table: Gains) -> GainTerm:
-    """A gain table in brief."""
-    flagged = ~np.isfinite(table.gain)
-    share = flagged.mean(axis=(0, 2))
+def summary(tables: Sequence[Gains]) -> GainTerm:
+    """A gain table in brief, of all its receptors."""
+    table, gain = tables[0], np.stack([t.gain for t in tables])
+    flagged = ~np.isfinite(gain)
+    share = flagged.mean(axis=(0, 1, 3))
     worst = sorted((i for i in range(share.size) if share[i] > 0), key=lambda i: -share[i])
-    amplitude = np.abs(table.gain[~flagged])
+    amplitude = np.abs(gain[~flagged])
     median = float(np.median(amplitude)) if amplitude.size else None
     times, antennas, channels = table.gain.shape
     return GainTerm(
-        solutions=table.gain.size, times=times, channels=channels, antennas=antennas,
+        solutions=gain.size, times=times, channels=channels, antennas=antennas,
         flagged_fraction=float(flagged.mean()),
         flagged_antennas={table.antennas[i]: round(float(share[i]), 4) for i in worst},
         amplitude_median=median,
         amplitude_scatter=None if median is None
-        else float(1.4826 * np.median(np.abs(amplitude - median))))
+        else float(MAD_TO_SIGMA * np.median(np.abs(amplitude - median))))
 
 
 def hosts_of(stages: Iterable[Stage]) -> dict[str, HostWork]:

@@ -54,7 +54,7 @@ def gain_waterfall(table: Gains, quantity: str, key: str) -> str:
     unit = "phase (deg)" if quantity == "phase" else "amplitude"
     bar = figure.colorbar(shown, cax=box(figure, 5.63, 0.45, 0.12, 2.65), label=unit)
     bar.outline.set_visible(False)
-    return to_svg(figure, key, f"{quantity} of the {table.term} gains of every antenna")
+    return to_svg(figure, key, f"{quantity} of the {table.title} gains of every antenna")
 
 
 def _phase_colours(gain: np.ndarray) -> tuple[str, float, float]:
@@ -111,7 +111,7 @@ def gain_lines(table: Gains, key: str) -> str:
                    borderaxespad=0.2, handlelength=1.2, columnspacing=1.2)
     at = f" at {table.frequency[channels // 2] / 1e6:.4g} MHz" if over_time else ""
     grid[-1].set_xlabel(f"hours since the first interval{at}" if over_time else "frequency (MHz)")
-    return to_svg(figure, key, f"{table.term} gains of {len(chosen)} antennas")
+    return to_svg(figure, key, f"{table.title} gains of {len(chosen)} antennas")
 
 
 def convergence(history: Sequence[Cycle], key: str) -> str:

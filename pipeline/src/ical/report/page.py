@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -121,17 +121,23 @@ def _arc(minutes: float) -> str:
 
 def _gains(report: Report, run: Run) -> Iterator[tuple[str, str, list[str]]]:
     """Each term: name, summary, figures."""
-    for term, table in run.gains.items():
-        drawings = [figures.gain_lines(table, f"lines-{term}")]
-        if table.gain.shape[1] > 1 and table.gain.shape[0] * table.gain.shape[2] > 1:
-            drawings.insert(0, figures.gain_waterfall(table, "phase", f"phase-{term}"))
-            if not table.phase_only:
-                drawings.insert(
-                    1, figures.gain_waterfall(table, "amplitude", f"amplitude-{term}"))
-        yield term, _gain_words(report, table), drawings
+    for term, tables in run.gains.items():
+        yield term, _gain_words(report, tables), [
+            drawing for table in tables for drawing in _gain_drawings(table)]
 
 
-def _gain_words(report: Report, table: Gains) -> str:
+def _gain_drawings(table: Gains) -> Iterator[str]:
+    """The figures of one receptor's gains, with its name in them where there are two."""
+    name = table.title.replace(" ", "-")
+    if table.gain.shape[1] > 1 and table.gain.shape[0] * table.gain.shape[2] > 1:
+        yield figures.gain_waterfall(table, "phase", f"phase-{name}")
+        if not table.phase_only:
+            yield figures.gain_waterfall(table, "amplitude", f"amplitude-{name}")
+    yield figures.gain_lines(table, f"lines-{name}")
+
+
+def _gain_words(report: Report, tables: Sequence[Gains]) -> str:
+    table = tables[0]
     brief = report.gains[table.term]
     words = [" \N{MULTIPLICATION SIGN} ".join((
         _count(brief.times, "time"), _count(brief.antennas, "antenna"),
@@ -139,7 +145,9 @@ def _gain_words(report: Report, table: Gains) -> str:
     if table.time.size > 1:
         words.append(f"one every {_duration(float(abs(table.time[1] - table.time[0])))}")
     words.append(f"{brief.flagged_fraction:.1%} flagged")
-    if table.phase_only:
+    if len(tables) > 1:
+        words.append(f"of the receptors {' and '.join(t.receptor for t in tables)}")
+    if all(t.phase_only for t in tables):
         words.append("phases only")
     elif brief.amplitude_median is not None:
         words.append(f"amplitudes {brief.amplitude_median:.3f} ± {brief.amplitude_scatter:.3f}")

@@ -72,13 +72,22 @@ def find_image(folder: Path, kind: str) -> Path | None:
 
 @dataclass(frozen=True)
 class Gains:
-    """A gain table: gain (time, antenna, chan), NaN where flagged; time UTC s; frequency Hz."""
+    """One receptor: gain (time, antenna, chan), NaN where flagged; time UTC s; frequency Hz.
+
+    `receptor` is I where both have the same gain, else such as XX.
+    """
 
     term: str
+    receptor: str
     gain: np.ndarray
     time: np.ndarray
     frequency: np.ndarray
     antennas: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The term, and the receptor where there are two."""
+        return self.term if self.receptor == "I" else f"{self.term} {self.receptor}"
 
     @property
     def phase_only(self) -> bool:
@@ -87,8 +96,11 @@ class Gains:
         return bool(np.all(np.abs(known - 1) < 1e-6))
 
 
-def read_gains(path: Path) -> Gains:
-    """Read a gain table (dims time, antenna_name, frequency, receptor), first receptor."""
+def read_gains(path: Path) -> tuple[Gains, ...]:
+    """Read a gain table (dims time, antenna_name, frequency, receptor), receptor by receptor.
+
+    Of Jones matrices those are the elements of the diagonal.
+    """
     import zarr
 
     with warnings.catch_warnings():
@@ -100,10 +112,13 @@ def read_gains(path: Path) -> Gains:
             array: Any = store[name]
             return np.asarray(array[:])
 
-        gain = read("GAIN")[..., 0].astype(np.complex128)
+        gain = read("GAIN").astype(np.complex128)
         if "FLAG" in store:
-            gain[read("FLAG")[..., 0].astype(bool)] = np.nan
+            gain[read("FLAG").astype(bool)] = np.nan
+        receptors = [str(r) for r in read("receptor")]
         names = tuple(str(n) for n in read("antenna_name"))
         time, frequency = read("time").astype(float), read("frequency").astype(float)
     gain[gain == 0] = np.nan
-    return Gains(path.stem.removeprefix("gains_"), gain, time, frequency, names)
+    term = path.stem.removeprefix("gains_")
+    return tuple(Gains(term, receptors[k], gain[..., k], time, frequency, names)
+                 for k in ((0, -1) if len(receptors) > 1 else (0,)))

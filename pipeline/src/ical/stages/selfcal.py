@@ -9,6 +9,7 @@ import numpy as np
 
 from arl.calibration import chain
 from arl.calibration.conditioning import Conditioning, Smoothing, mean_amplitude
+from arl.calibration.interpolation import interpolate
 from arl.calibration.intervals import (
     automatic_channels,
     automatic_length,
@@ -21,8 +22,8 @@ from arl.deconvolution import CleanOptions
 from arl.errors import InputError
 from arl.restoration import restore
 from arl.sky import Components
-from ical import convergence, tasks
-from ical.convergence import Measures, Verdict
+from ical import tasks, transitions
+from ical.convergence import Measures
 from ical.imager import BandImages, Imager, combine, fit_beams
 from ical.parameters import Parameters
 from ical.partitions import Partition
@@ -30,12 +31,12 @@ from ical.stages.image import Cleaner, clean_options
 from ical.stages.loopstate import Cycle, LoopState, Solutions, Watcher
 from ical.stages.observed import Observed
 from ical.stages.start import known_gains, start_image, start_sky
+from ical.transitions import Judged, LoopPoint, Schedule, Tried, advance
 
 MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
 FIRST_MIN_SNR = 1.0
 SHALLOW_ITERATIONS = 1000
 FLAGS_WORTH_A_PSF = 0.01
-ENDS = {"revert": "REVERTED", "converged": "CONVERGED"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ class SelfCalibration:
         self._blocks = {name: self._term(name, snr)
                         for name in parameters.selfcal.terms}
         self._begun = dict(self._read_gains())
+        first, terms = parameters.selfcal.first_cycle, parameters.selfcal.terms
+        # a term that has gains to start from is there from the beginning
+        self._schedule = Schedule(
+            terms, {t: 1 if t in self._begun else getattr(first, t) for t in terms},
+            parameters.selfcal.fixed_terms, parameters.selfcal.cycles)
         self._options: CleanOptions = clean_options(parameters.selfcal_clean)
 
     def _sample_snr(self) -> float:
@@ -123,7 +129,8 @@ class SelfCalibration:
             if width is None:
                 share = automatic_channels(n_channel, time.size, length)
                 channels = equal_blocks(n_channel, share)
-        return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name))
+        return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name),
+                                name in selfcal.robust_terms)
 
     def _is_fixed(self, name: str) -> bool:
         """Whether a term is applied as it was given."""
@@ -159,7 +166,7 @@ class SelfCalibration:
         """
         if term.mode == chain.FIXED:
             return True
-        if any(self._smoothing_widths(term.name)):
+        if any(self._smoothing_widths(term.name)) or self._is_interpolated(term.name):
             return False
         plan = self._imager.plan
         times = [p.times for p in plan.of_band(0)]
@@ -174,7 +181,8 @@ class SelfCalibration:
         known, uv_range = before.get(partition.name, {}), self._parameters.selfcal.uv_range
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
-            {name: known[name].gain for name in terms[:leading] if name in known},
+            {name: chain.restrict(known[name], self._part(name, partition)).gain
+             for name in terms if name in known},
             self._conditioning(before), self._start_in(partition.band) if first else None,
             self._scale(terms, known),
             uv_range.min_m, uv_range.max_m)
@@ -190,9 +198,12 @@ class SelfCalibration:
         What that model lacks counts as noise, and a phase known to 1 rad still improves it.
         """
         asked = self._parameters.selfcal
-        solved = self._solved("".join(next(iter(before.values()), {})))
+        solved = self._schedule.solved("".join(next(iter(before.values()), {})))
         least = asked.min_snr if solved else min(asked.min_snr, FIRST_MIN_SNR)
         return Conditioning(least, asked.outlier_mad, self._reference)
+
+    def _is_interpolated(self, name: str) -> bool:
+        return getattr(self._parameters.selfcal.interpolation, name) == "linear"
 
     def _smoothing_widths(self, name: str) -> tuple[float, float]:
         """Standard deviations in time (s) and frequency (Hz), 0 where there is no smoothing."""
@@ -276,8 +287,19 @@ class SelfCalibration:
 
     def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
         """Gains (time, ant, chan), or (..., 2, 2), of every partition, one array a term."""
-        return {p.name: [chain.expand(solutions[p.name][t], self._part(t, p)) for t in terms]
+        return {p.name: [self._expand(solutions[p.name][t], p) for t in terms]
                 for p in self._imager.plan.partitions}
+
+    def _expand(self, solution: chain.TermSolution, partition: Partition) -> np.ndarray:
+        """A term's gains at a partition's times and channels, constant within their intervals or
+        interpolated between the centres of them."""
+        part = self._part(solution.name, partition)
+        if not self._is_interpolated(solution.name):
+            return chain.expand(solution, part)
+        time, frequency = self._setup.time, self._setup.frequency
+        return interpolate(solution, part, self._blocks[solution.name],
+                           (time[slice(*partition.times)], time),
+                           (frequency[slice(*partition.channels)], frequency))
 
     def run(self, watcher: Watcher, kept: LoopState | None = None) -> SelfcalResult:
         """Go round until it no longer helps, it gets worse, or the cycles are used up.
@@ -289,22 +311,18 @@ class SelfCalibration:
         cleaner = Cleaner(imager, psf, fit_beams(psf, imager.grid.cell)[0], self._edges,
                           self._options, {})
         state = kept or self._begin(cleaner, dirty)
-        if not self._has_model(state):
-            return SelfcalResult(
-                dirty, psf, state.model, dirty, {}, "", "FAILED",
-                "the image of the data holds nothing above the threshold to calibrate on", ())
-        outcome, reason = "MAX_CYCLES", f"all {cycles} cycles were used"
-        while (number := len(state.history) + 1) <= cycles:
-            if not self._active(number, state.dropped):
-                outcome, reason = "CONVERGED", "no gain term improves the image"
-                break
-            state, cycle = self._cycle(number, state, cleaner)
-            watcher.told(cycle, cycles)
-            if cycle.decision in ENDS:
-                outcome, reason = ENDS[cycle.decision], cycle.reason
-                break
-            watcher.keep(state)
-        return self._finish(state, cleaner, dirty, outcome, reason)
+        point = transitions.begin(
+            self._schedule, has_model=self._has_model(state), number=len(state.history) + 1,
+            using=state.terms, dropped=state.dropped, measures=state.measures)
+        while point.phase != "END":
+            state, point = self._cycle(state, point, cleaner)
+            watcher.told(state.history[-1], cycles)
+            if state.history[-1].decision not in ("revert", "converged"):
+                watcher.keep(state)
+        if point.outcome == "FAILED":
+            return SelfcalResult(dirty, psf, state.model, dirty, {}, "", point.outcome,
+                                 point.reason, ())
+        return self._finish(state, cleaner, dirty, str(point.outcome), point.reason)
 
     def _begin(self, cleaner: Cleaner, dirty: BandImages) -> LoopState:
         """A first model, from the image of the data as they are, or with the gains given for them.
@@ -326,55 +344,31 @@ class SelfCalibration:
     def _has_model(self, state: LoopState) -> bool:
         return bool(self._start is not None or state.history or state.model.any())
 
-    def _cycle(self, number: int, state: LoopState, cleaner: Cleaner) -> tuple[LoopState, Cycle]:
-        """One cycle: calibrate on the model, judge the residual, and clean it when accepted.
-
-        Terms that are not yet in use are measured against the same cycle without them. When they
-        do not help they are left out, and dropped for good when the model is as deep as it gets.
-        """
-        terms, dropped = self._active(number, state.dropped), state.dropped
-        trial, idle = self._weigh(terms, state, cleaner)
-        if idle and number > self._first_deep:
-            dropped += "".join(t for t in terms if t not in state.terms)
-        verdict = self._judge(number, trial, state, dropped)
-        measures = trial.measures if trial else state.measures
-        cycle = _told(number, terms, measures, verdict, idle, dropped != state.dropped)
+    def _cycle(
+        self, state: LoopState, point: LoopPoint, cleaner: Cleaner
+    ) -> tuple[LoopState, LoopPoint]:
+        """One cycle: do what the machine asks for until it has judged, and take the outcome on."""
+        trials: dict[str, Trial | None] = {}
+        number = point.number
+        while not trials or point.judged is None:
+            trial = self._try(point.terms, state, cleaner)
+            trials[point.terms] = trial
+            point = advance(self._schedule, point, self._event(trial))
+        judged = point.judged
+        cycle, kept = _told(judged), trials[judged.kept]
         history = (*state.history, cycle)
-        if trial is None or verdict.decision == "revert":
-            return replace(state, dropped=dropped, history=history), cycle
+        if kept is None or judged.decision == "revert":
+            return replace(state, dropped=point.dropped, history=history), point
         model = state.model
-        if verdict.decision == "accept":
-            model = cleaner.imager.clean(trial.residual, trial.psf, model, self._edges,
+        if judged.decision != "converged":
+            model = cleaner.imager.clean(kept.residual, kept.psf, model, self._edges,
                                          cleaner.beam, self._options_at(number)).model
-        return LoopState(model, trial.solutions, trial.terms, dropped, measures, history), cycle
+        return LoopState(model, kept.solutions, kept.terms, point.dropped, kept.measures,
+                         history), point
 
-    def _weigh(
-        self, terms: str, state: LoopState, cleaner: Cleaner
-    ) -> tuple[Trial | None, str | None]:
-        """Try terms; without the new ones, and why, when these do not help."""
-        trial = self._try(terms, state, cleaner)
-        fresh = "".join(t for t in terms if t not in state.terms)
-        if not fresh:
-            return trial, None
-        kept = "".join(t for t in terms if t in state.terms)
-        control = self._try(kept, state, cleaner) if self._solved(kept) else None
-        why = _why_not(trial, control, state.measures, fresh)
-        if why is None:
-            return trial, None
-        return control or self._try(kept, state, cleaner), why
-
-    def _judge(
-        self, number: int, trial: Trial | None, state: LoopState, dropped: str
-    ) -> Verdict:
-        """The rules' verdict on a cycle."""
-        if trial is None:
-            return Verdict("revert", "a band is left without a solution above selfcal.min_snr")
-        if not state.terms or (self._solved(trial.terms) and not self._solved(state.terms)):
-            return Verdict("accept", trial.measures.told)
-        tried = set(self._parameters.selfcal.terms) <= {*trial.terms, *dropped}
-        return convergence.judge(
-            trial.measures, state.measures, noise=self._expected_rms(trial.psf),
-            settled=tried and number > self._first_deep)
+    def _event(self, trial: Trial | None) -> Tried:
+        """What the machine is told of a trial."""
+        return Tried(trial.measures, self._expected_rms(trial.psf)) if trial else Tried(None)
 
     def _expected_rms(self, psf: BandImages) -> float | None:
         """The rms of an image of noise alone, Jy, where it is known.
@@ -426,7 +420,7 @@ class SelfCalibration:
         gains = self.gains(state.solutions, state.terms)
         psf = self._psf(cleaner.psf, state.solutions, state.terms, 0.0)
         last = replace(cleaner, psf=psf, gains=gains)
-        deep = sum(c.number >= self._first_deep for c in state.history)
+        deep = sum(c.number >= self._schedule.first_deep for c in state.history)
         count = max(1, self._parameters.imaging.clean.major_cycles - deep)
         model, residual, _ = last.major_cycles(
             state.model, self._imager.residual(state.model, gains),
@@ -449,34 +443,12 @@ class SelfCalibration:
         same = flags <= tolerated and (tolerated > 0 or not amplitudes)
         return psf if same else self._imager.corrected_psf(gains)
 
-    @property
-    def _first_deep(self) -> int:
-        """The cycle from which the minor loop is as deep as asked: when all terms are tried."""
-        return max(self._first_cycle(t) for t in self._parameters.selfcal.terms)
-
-    def _first_cycle(self, name: str) -> int:
-        """The cycle in which a term is solved first: at once where it has gains to start from."""
-        return 1 if name in self._begun else getattr(self._parameters.selfcal.first_cycle, name)
-
-    def _solved(self, terms: str) -> str:
-        """Those of some terms that are not fixed."""
-        return "".join(t for t in terms if not self._is_fixed(t))
-
     def _options_at(self, number: int) -> CleanOptions:
         """Shallow and of points alone until all terms are tried: the gains are still moving."""
-        if number >= self._first_deep:
+        if number >= self._schedule.first_deep:
             return self._options
         return replace(self._options, scales=(0,),
                        iterations=min(self._options.iterations, SHALLOW_ITERATIONS))
-
-    def _active(self, number: int, dropped: str) -> str:
-        """The terms of a cycle, in order, without those that were dropped.
-
-        Where none is left of those whose turn has come, the turn of the next comes early.
-        """
-        left = [t for t in self._parameters.selfcal.terms if t not in dropped]
-        turn = max(number, min(map(self._first_cycle, left), default=number))
-        return "".join(t for t in left if self._first_cycle(t) <= turn)
 
 
 def _antenna_number(name: str | None, names: tuple[str, ...]) -> int | None:
@@ -493,22 +465,8 @@ def _centres(axis: np.ndarray, block: np.ndarray, present: np.ndarray) -> np.nda
     return np.array([axis[block == b].mean() for b in np.unique(present)])
 
 
-def _why_not(
-    trial: Trial | None, control: Trial | None, before: Measures, terms: str
-) -> str | None:
-    """Why terms are left out of a trial, None when they help; `control` is the trial without."""
-    if trial is None:
-        return f"{terms} leaves a band without a solution above selfcal.min_snr"
-    if control is None:
-        return convergence.judge_first_terms(trial.measures, before, terms)
-    return convergence.judge_terms(trial.measures, control.measures, terms)
-
-
-def _told(
-    number: int, terms: str, measures: Measures, verdict: Verdict, idle: str | None, dropped: bool
-) -> Cycle:
-    """A cycle's entry in the history; `idle` says why its new terms are left out."""
-    decision = "drop" if dropped and verdict.decision == "accept" else verdict.decision
-    reason = f"{idle}; {verdict.reason}" if idle else verdict.reason
-    return Cycle(number, terms, measures.rms, measures.peak, measures.minimum, measures.beam_area,
-                 measures.flagged, decision, reason)
+def _told(judged: Judged) -> Cycle:
+    """A cycle's entry in the history."""
+    m = judged.measures
+    return Cycle(judged.number, judged.terms, m.rms, m.peak, m.minimum, m.beam_area, m.flagged,
+                 judged.decision, judged.reason)

@@ -1,0 +1,72 @@
+"""A Measurement Set with interference: gains solved with robust weights, and without."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from direct import direct_sum
+from small_runs import perform
+from written_ms import all_rows, write_ms
+
+from arl.conventions import lmn, lmn_to_radec
+from arl.io.zarr import read_dataset
+from arl.telescope import baseline_uvw, baselines, load_layout, within
+
+pytestmark = pytest.mark.integration
+
+CENTRE = (np.radians(30.0), np.radians(-60.0))
+FREQUENCY = np.array([95e6, 105e6])
+CELL, NPIXEL, FLUX = 4.6e-3, 64, np.array([10.0, 4.0])
+LM = np.array([[10, -7], [-12, 9]]) * CELL
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory):
+    """Two sources behind gains that are alike at all times, 2 % of the samples hit."""
+    folder = tmp_path_factory.mktemp("robust")
+    core = within(load_layout("LOWBD2"), 120.0)
+    n, first_second = len(core.names), baselines(len(core.names))
+    uvw = baseline_uvw(core, CENTRE[1], np.radians(np.linspace(-30, 30, 12)))
+    sky = direct_sum(uvw, FREQUENCY, lmn(*LM.T), np.outer(FLUX, np.ones(2)))
+    generator = np.random.default_rng(8)
+    gain = (1 + 0.1 * generator.standard_normal((n, 2, 2))) * np.exp(
+        1j * generator.standard_normal((n, 2, 2)))  # antenna, chan, receptor
+    first, second = first_second
+    vis = sky[..., None] * (gain[first] * np.conj(gain[second]))
+    vis = vis + 0.3 * (generator.standard_normal(vis.shape)
+                       + 1j * generator.standard_normal(vis.shape))
+    hit = generator.random(vis.shape[:3]) < 0.02
+    vis[hit] += 200 * np.exp(2j * np.pi * generator.random((hit.sum(), 1)))
+    rows = all_rows(uvw, 1.5e9 + 1200.0 * np.arange(12), first_second, vis)
+    write_ms(folder / "a.ms", rows, FREQUENCY, correlations=("XX", "YY"), n_antenna=n,
+             phase_centre=CENTRE)
+    ra, dec = np.degrees(lmn_to_radec(*LM.T, *CENTRE))
+    (folder / "sky.csv").write_text("ra_deg,dec_deg,flux_jy\n" + "".join(
+        f"{a},{d},{s}\n" for a, d, s in zip(ra, dec, FLUX, strict=True)))
+    return folder, gain
+
+
+def gain_error(store, gain):
+    """Rms of the gains against the injected ones, but for the factor all antennas share."""
+    with read_dataset(store.folder / "selfcal" / "gains_G.zarr") as table:
+        found = table["GAIN"].values[0]
+    factor = np.sum(gain * np.conj(found), axis=0) / np.sum(np.abs(found) ** 2, axis=0)
+    return float(np.sqrt(np.mean(np.abs(factor * found - gain) ** 2)))
+
+
+def test_interference_moves_robust_gains_ten_times_less(observed, one_worker):
+    folder, gain = observed
+    errors = []
+    for terms in ("", "G"):
+        store = perform(folder, {
+            "input": {"measurement_set": "a.ms"},
+            "imaging": {"npixel": NPIXEL, "cell_rad": CELL, "clean": {"scales": [0]}},
+            "selfcal": {"terms": "G", "first_cycle": {"G": 1}, "cycles": 1, "min_snr": 0.0,
+                        "jones": {"G": "diagonal"}, "solution_interval": {"G": 1e5},
+                        "start_model": "sky.csv", "robust_terms": terms},
+        }, one_worker, f"robust{terms}")
+        errors.append(gain_error(store, gain))
+    # the noise alone: 0.3 Jy in each part, 16 baselines, 12 samples, visibilities of 11 Jy rms
+    theory = 0.3 * np.sqrt(2) / (np.sqrt(116 * 16 * 12))
+    assert errors[1] < 1.5 * theory
+    assert errors[1] < errors[0] / 10
