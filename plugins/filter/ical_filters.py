@@ -129,6 +129,29 @@ def worker_service(host: str) -> str:
     return "ical-worker-" + re.sub("[^a-zA-Z0-9-]+", "-", host)
 
 
+def echo_name(host: str) -> str:
+    """Name of the container that proves the overlay on a host of the inventory."""
+    return worker_service(host).replace("ical-worker-", "ical-overlay-")
+
+
+#: What is likely wrong when a step of `ical.overlay` fails between two hosts.
+CAUSES = {
+    "resolve": "their engines do not hear of each other: TCP and UDP port 7946 must be open between them",
+    "connect": "UDP port 4789 must be open between them, at the addresses that swarm_advertise_address names",
+    "small": "packets are lost or changed on the way: look at UDP port 4789 and at checksum offload "
+             "(ethtool -K INTERFACE tx-checksum-ip-generic off)",
+    "large": "large packets are lost on the way: the MTU between them is too small for VXLAN "
+             "(50 bytes more), or checksum offload is broken",
+}
+
+
+def overlay_failures(answers: dict[str, dict[str, dict]]) -> list[str]:
+    """One phrase for each pair of hosts, from what `ical.overlay` said on each: host -> echo -> failure."""
+    hosts = {echo_name(host): host for host in answers}
+    return [f"{host} to {hosts[echo]}: {failure['reason']}; {CAUSES[failure['step']]}"
+            for host, failures in answers.items() for echo, failure in failures.items()]
+
+
 def thread_environment(threads: int) -> dict[str, str]:
     """The one number of threads for every library in a container."""
     return {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
@@ -143,5 +166,6 @@ class FilterModule:
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,
             "worker_service": worker_service, "overlapping": overlapping,
-            "clock_offset": clock_offset, "thread_environment": thread_environment,
+            "clock_offset": clock_offset, "echo_name": echo_name,
+            "overlay_failures": overlay_failures, "thread_environment": thread_environment,
         }

@@ -30,13 +30,13 @@ for utility in UTILITIES:
     load(f"module_utils/{utility}.py", f"ansible.module_utils.{utility}")
 
 
-def run_playbook(*arguments: str) -> subprocess.CompletedProcess:
+def run_playbook(*arguments: str, timeout: int = 300) -> subprocess.CompletedProcess:
     """ansible-playbook of this environment, run from the project with the project's settings."""
     command = [str(Path(sys.executable).with_name("ansible-playbook")), *arguments]
     environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
                                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     return subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True,
-                          timeout=300, check=False)
+                          timeout=timeout, check=False)
 
 
 @pytest.fixture(name="playbook", scope="session")

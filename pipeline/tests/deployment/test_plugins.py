@@ -1,7 +1,12 @@
 """The Ansible plugins of the deployment: lines for people, no line lost or shown twice, digests."""
 
+import re
+from pathlib import Path
+
 import pytest
 import yaml
+
+from ical import overlay
 
 
 @pytest.fixture(name="follow", scope="module")
@@ -85,6 +90,24 @@ def test_digest_follows_names_and_contents_and_nothing_else(filters, tmp_path):
 
 def test_a_host_name_makes_a_name_that_a_service_may_have(filters):
     assert filters.worker_service("node1.example.org") == "ical-worker-node1-example-org"
+
+
+@pytest.mark.parametrize(("step", "cause"), [
+    ("resolve", "TCP and UDP port 7946"), ("connect", "UDP port 4789"),
+    ("small", "checksum offload"), ("large", "MTU"),
+])
+def test_a_pair_that_the_overlay_does_not_carry_is_named_with_its_cause(filters, step, cause):
+    failure = {"step": step, "reason": "so"}
+    answers = {"a.example": {}, "b.example": {"ical-overlay-a-example": failure}}
+    (told,) = filters.overlay_failures(answers)
+    assert told.startswith("b.example to a.example: so; ")
+    assert cause in told
+
+
+def test_every_step_of_the_proof_has_a_cause(filters):
+    text = Path(overlay.__file__).read_text()
+    steps = set(re.findall(r'(?:Failure|_round_trip)\("([a-z]+)"', text))
+    assert steps == set(filters.CAUSES)
 
 
 def test_every_option_of_a_role_is_found(filters):

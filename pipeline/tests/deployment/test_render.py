@@ -1,0 +1,86 @@
+"""What site.yml would create for fifty hosts, none of which there is."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+import yaml
+
+HOSTS = [f"node{number:02d}.example" for number in range(50)]
+#: The one host that differs.
+FAT = "node07.example"
+
+
+@pytest.fixture(scope="module")
+def rendered(playbook, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("render")
+    workers = {host: {} for host in HOSTS}
+    workers[FAT] = {"dask_workers": 8, "dask_threads": 2, "dask_worker_memory": "8G"}
+    inventory = folder / "hosts.yml"
+    inventory.write_text(yaml.safe_dump({
+        "managers": {"hosts": {HOSTS[0]: {}}},
+        "workers": {"hosts": workers},
+        "all": {"vars": {"dask_workers": 4, "dask_worker_memory": "4G"}},
+    }))
+    result = playbook("-i", str(inventory), "site.yml", "--tags", "render", "-e",
+                          f"ical_render_dir={folder}/out", "-e", "ical_run=tiny", timeout=600)
+    assert result.returncode == 0, result.stdout
+    return folder / "out"
+
+
+def load(path: Path) -> dict:
+    return yaml.safe_load(path.read_text())
+
+
+def services(folder: Path) -> dict[str, dict]:
+    return {path.stem: load(path) for path in (folder / "services").iterdir()}
+
+
+def test_there_is_a_service_for_scheduler_gate_stages_and_each_host(rendered):
+    stages = {f"ical-pipeline-{stage}" for stage in ("model", "image", "selfcal", "report")}
+    workers = {"ical-worker-" + host.replace(".", "-") for host in HOSTS}
+    assert set(services(rendered)) == {"ical-scheduler", "ical-probe"} | stages | workers
+
+
+def test_each_host_gets_its_workers_pinned_to_it_and_labelled(rendered):
+    found = services(rendered)
+    for host in HOSTS:
+        service = found["ical-worker-" + host.replace(".", "-")]
+        assert service["replicas"] == (8 if host == FAT else 4)
+        assert service["limits"]["memory"] == ("8G" if host == FAT else "4G")
+        assert service["env"]["OMP_NUM_THREADS"] == ("2" if host == FAT else "1")
+        assert f"--resources=data@{host}=1000" in service["args"]
+        (constraint,) = service["placement"]["constraints"]
+        assert constraint.endswith(host)
+        assert service["labels"] == {"org.ical-swarm": "1"}
+
+
+def test_no_container_is_privileged_and_each_has_its_own_certificate(rendered):
+    roles = {"ical-scheduler": "scheduler", "ical-probe": "client", "ical-pipeline": "client",
+             "ical-worker": "worker"}
+    for name, service in services(rendered).items():
+        (role,) = (role for prefix, role in roles.items() if name.startswith(prefix))
+        assert service["user"] == "10001:10001"
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert [secret["secret_name"] for secret in service["secrets"]] == [
+            "ical-tls-ID-ca", f"ical-tls-ID-{role}"]
+    assert load(rendered / "secrets.yml") == [
+        f"ical-tls-ID-{part}" for part in ("ca", "scheduler", "worker", "client")]
+
+
+def test_the_gate_counts_every_worker(rendered):
+    arguments = services(rendered)["ical-probe"]["args"]
+    assert int(arguments[arguments.index("--expect-workers") + 1]) == 49 * 4 + 8
+
+
+def test_the_overlay_holds_all_containers_and_no_pool_overlaps_it(rendered):
+    network, swarm = load(rendered / "network.yml"), load(rendered / "swarm.yml")
+    subnet = ipaddress.ip_network(network["ipam_config"][0]["subnet"])
+    # an address each for scheduler, gate, stage, dashboard and workers, and two for each host
+    assert subnet.num_addresses > 49 * 4 + 8 + 4 + 50 + 50
+    assert not any(ipaddress.ip_network(pool).overlaps(subnet) for pool in swarm["address_pool"])
+    assert {host["host"]: host["role"] for host in swarm["hosts"]} == {
+        host: "manager" if host == HOSTS[0] else "worker" for host in HOSTS}
