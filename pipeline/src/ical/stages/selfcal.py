@@ -31,7 +31,7 @@ from ical.stages.image import Cleaner, clean_options
 from ical.stages.loopstate import Cycle, LoopState, Solutions, Watcher
 from ical.stages.observed import Observed
 from ical.stages.start import known_gains, start_image, start_sky
-from ical.transitions import Judged, LoopPoint, Schedule, Tried, advance
+from ical.transitions import Judged, LoopPoint, Schedule, Tried, advance, sure_to_try
 
 MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
 FIRST_MIN_SNR = 1.0
@@ -248,30 +248,35 @@ class SelfCalibration:
                        channel_block=whole.channel_block[slice(*partition.channels)])
 
     def calibrate(
-        self, model: np.ndarray, terms: str, before: Solutions, first: bool = False
-    ) -> tuple[Solutions, BandImages]:
-        """Solve all terms against the model and image the residual of the corrected data.
+        self, model: np.ndarray, ways: Sequence[str], before: Solutions, first: bool = False
+    ) -> list[tuple[Solutions, BandImages]]:
+        """For some ways to calibrate, each by some terms: their solutions, and the residual.
 
-        The `first` time they are solved against the start model, where there is one.
+        Terms are solved against the model, which is predicted once for all ways; the `first` time
+        against the start model, where there is one.
         """
         imager = self._imager
         bands = imager.embed(model)
-        work = {p.name: self._work(p, terms, before, first) for p in imager.plan.partitions}
+        work = {p.name: [self._work(p, terms, before, first) for terms in ways]
+                for p in imager.plan.partitions}
         passes = {p.name: imager.submit_pass(p, tasks.calibrate, bands[p.band], work[p.name])
                   for p in imager.plan.partitions}
-        leading = next(iter(work.values())).local
-        solved = imager.gather_solutions(passes)
-        if leading == len(terms):
-            return solved, imager.collect(imager.images_of(passes))
-        joint = self._solve_joint(passes, terms[leading:], before)
-        solutions = {name: own | joint for name, own in solved.items()}
-        return solutions, imager.residual(model, self.gains(solutions, terms))
+        local = [w.local for w in next(iter(work.values()))]
+        light = all(n == len(terms) for n, terms in zip(local, ways, strict=True))
+        found: list[tuple[Solutions, BandImages]] = []
+        for way, (solved, residual) in enumerate(imager.collect_passes(passes, light)):
+            if residual is None:
+                left = ways[way][local[way]:]
+                joint = self._solve_joint(imager.merged_matrices(passes, way), left, before)
+                solved = {name: own | joint for name, own in solved.items()}
+                residual = imager.residual(model, self.gains(solved, ways[way]))
+            found.append((solved, residual))
+        return found
 
     def _solve_joint(
-        self, passes: dict, terms: str, before: Solutions
+        self, merged: chain.CellMatrices, terms: str, before: Solutions
     ) -> dict[str, chain.TermSolution]:
         """Solve the terms whose intervals span partitions from the sum of their matrices."""
-        merged = self._imager.merged_matrices(passes)
         known = next(iter(before.values()), {})
         begin = {}
         for k, name in enumerate(terms):
@@ -351,9 +356,9 @@ class SelfCalibration:
         trials: dict[str, Trial | None] = {}
         number = point.number
         while not trials or point.judged is None:
-            trial = self._try(point.terms, state, cleaner)
-            trials[point.terms] = trial
-            point = advance(self._schedule, point, self._event(trial))
+            if point.terms not in trials:
+                trials |= self._try(sure_to_try(self._schedule, point), state, cleaner)
+            point = advance(self._schedule, point, self._event(trials[point.terms]))
         judged = point.judged
         cycle, kept = _told(judged), trials[judged.kept]
         history = (*state.history, cycle)
@@ -363,8 +368,9 @@ class SelfCalibration:
         if judged.decision != "converged":
             model = cleaner.imager.clean(kept.residual, kept.psf, model, self._edges,
                                          cleaner.beam, self._options_at(number)).model
+        residual = kept.residual if judged.decision == "converged" else None
         return LoopState(model, kept.solutions, kept.terms, point.dropped, kept.measures,
-                         history), point
+                         history, residual), point
 
     def _event(self, trial: Trial | None) -> Tried:
         """What the machine is told of a trial."""
@@ -380,13 +386,26 @@ class SelfCalibration:
             return None
         return float(self._unit_noise / np.sqrt(psf.weight.sum()))
 
-    def _try(self, terms: str, state: LoopState, cleaner: Cleaner) -> Trial | None:
-        """Calibrate by some terms (or none), image and measure; None: a band lost all its data."""
-        if terms:
-            solutions, residual = self.calibrate(state.model, terms, state.solutions,
-                                                 first=not state.history)
-        else:
-            solutions, residual = {}, self._imager.residual(state.model, {})
+    def _try(
+        self, ways: Sequence[str], state: LoopState, cleaner: Cleaner
+    ) -> dict[str, Trial | None]:
+        """Calibrate by each of some sets of terms (or none), image and measure.
+
+        None for one with which a band lost all its data.
+        """
+        solving = [terms for terms in ways if terms]
+        found = dict(zip(solving, self.calibrate(
+            state.model, solving, state.solutions, first=not state.history),
+            strict=True)) if solving else {}
+        if "" in ways:
+            found[""] = ({}, self._imager.residual(state.model, {}))
+        return {terms: self._trial(terms, *result, state, cleaner)
+                for terms, result in found.items()}
+
+    def _trial(
+        self, terms: str, solutions: Solutions, residual: BandImages, state: LoopState,
+        cleaner: Cleaner,
+    ) -> Trial | None:
         if not residual.weight.all():
             return None
         psf = self._psf(cleaner.psf, solutions, terms, FLAGS_WORTH_A_PSF)
@@ -422,9 +441,8 @@ class SelfCalibration:
         last = replace(cleaner, psf=psf, gains=gains)
         deep = sum(c.number >= self._schedule.first_deep for c in state.history)
         count = max(1, self._parameters.imaging.clean.major_cycles - deep)
-        model, residual, _ = last.major_cycles(
-            state.model, self._imager.residual(state.model, gains),
-            count, lambda number: None)
+        residual = state.residual or self._imager.residual(state.model, gains)
+        model, residual, _ = last.major_cycles(state.model, residual, count, lambda number: None)
         return SelfcalResult(dirty, psf, model, residual, state.solutions, state.terms, outcome,
                              reason, state.history)
 
