@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 from direct import direct_sum
+from small_runs import perform
 from written_ms import all_rows, write_ms
 
+from arl.beam import beam_power
 from arl.conventions import lmn
 from arl.io.fits import read_image
 from arl.io.zarr import read_dataset
@@ -86,6 +88,21 @@ def test_a_run_calibrates_it_and_leaves_all_products(observed, capsys):
         # 0.75 before calibration; what is left is mostly a shift of the whole sky, which a blank
         # start leaves free
         assert np.linalg.norm(error) < 0.2 * np.linalg.norm(ideal[..., channel])
+
+
+def test_its_images_are_corrected_for_the_beam_of_its_stations(observed, one_worker):
+    folder, _ = observed
+    store = perform(folder, {
+        "input": {"measurement_set": "a.ms", "station_diameter": 8.0},
+        "imaging": {"npixel": NPIXEL, "cell_rad": CELL, "primary_beam": "airy",
+                    "clean": {"scales": [0], "major_cycles": 1}}}, one_worker, "beam",
+        ("model", "image"))
+    plain, corrected = (read_image(store.folder / "image" / f"{kind}_band00.fits")[0]
+                        for kind in ("restored", "pbcorrected"))
+    l, m = ((PIXELS - NPIXEL // 2) * CELL).T
+    for (i, j), power in zip(PIXELS, beam_power("airy", l, m, FREQUENCY[:1], 8.0), strict=True):
+        assert 0.1 < power < 0.9
+        assert corrected[i, j] == pytest.approx(plain[i, j] / power[0], rel=1e-4)
 
 
 def test_partitions_are_sent_to_hosts_that_do_not_see_it(observed, tmp_path, monkeypatch):

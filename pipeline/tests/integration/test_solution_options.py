@@ -1,0 +1,124 @@
+"""What a run file asks to be done to solutions, seen in the gain tables of runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from direct import direct_sum
+from small_runs import changed, perform
+from written_ms import all_rows, write_ms
+
+from arl.conventions import lmn
+from arl.io.fits import ImageHeader, write_image
+from arl.io.zarr import read_dataset
+from arl.telescope import baseline_uvw, baselines, load_layout, within
+from ical.parameters import Parameters
+from ical.stages.model import injected_gains, set_up
+
+pytestmark = pytest.mark.integration
+
+#: 48 times of 5 minutes and 8 channels of 1 MHz; gains that drift and are alike in all channels.
+DRIFT = changed({
+    "observation.time.samples": 48,
+    "observation.frequency": {"start": 97e6, "end": 104e6, "channels": 8},
+    "gains": {"drift_phase": 1.0, "drift_time": 5000.0}, "noise": {"sigma": 4.0},
+    "imaging.bands": 2, "imaging.npixel": 64,
+    "selfcal.cycles": 1, "selfcal.min_snr": 0.0, "selfcal.solution_interval": {"T": 60.0},
+})
+
+
+def sky_of(folder, run):
+    """The true sky as a model image: only the gains are to be found."""
+    setup = set_up(Parameters.model_validate(run))
+    image = np.zeros((setup.npixel, setup.npixel))
+    pixel = np.rint(setup.lmn[:, :2] / setup.cell).astype(int) + setup.npixel // 2
+    np.add.at(image, tuple(pixel.T), setup.flux.mean(axis=1))
+    write_image(folder / "sky.fits", image, ImageHeader(
+        setup.cell, setup.phase_centre, 1e8, 2e7, "Jy/pixel", None, "2018-01-01T08:00:00", "sky",
+        "t", "TOPO"))
+    return {"selfcal.start_model": str(folder / "sky.fits")}
+
+
+def gains(store, term="T"):
+    with read_dataset(store.folder / "selfcal" / f"gains_{term}.zarr") as table:
+        return np.where(table["FLAG"].values, np.nan, table["GAIN"].values)[..., 0]
+
+
+def error(store, run):
+    """Rms phase error, degrees, but for the phase that all antennas share."""
+    parameters = Parameters.model_validate(run)
+    turned = gains(store) * np.conj(injected_gains(parameters, set_up(parameters)))
+    turned = turned * np.exp(-1j * np.angle(np.nanmean(turned, axis=1, keepdims=True)))
+    return float(np.degrees(np.sqrt(np.nanmean(np.angle(turned) ** 2))))
+
+
+@pytest.fixture(scope="module")
+def plain(one_worker, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    run = changed(sky_of(folder, DRIFT), DRIFT)
+    return run, error(perform(folder, run, one_worker, "plain"), DRIFT)
+
+
+@pytest.mark.parametrize(("option", "width", "factor"), [
+    # a kernel of s averages 2 s sqrt(pi) of samples: noise falls by the root of their number
+    ("smoothing_time", 600.0, np.sqrt(2 * 600 * np.sqrt(np.pi) / 300)),
+    ("smoothing_frequency", 1.5e6, np.sqrt(2 * 1.5 * np.sqrt(np.pi))),
+])
+def test_smoothing_averages_the_noise_away(one_worker, tmp_path, plain, option, width, factor):
+    run, before = plain
+    store = perform(tmp_path, changed({f"selfcal.{option}": {"T": width}}, run), one_worker, option)
+    after = error(store, DRIFT)
+    assert 0.75 * factor < before / after < 1.25 * factor
+    steps = np.abs(np.diff(gains(store), axis=0 if option == "smoothing_time" else 2))
+    assert steps.max() < 1.0  # neighbours are alike now
+
+
+def test_channels_within_the_bandwidth_share_a_solution(one_worker, tmp_path, plain):
+    run, before = plain
+    store = perform(tmp_path, changed({"selfcal.solution_bandwidth": {"T": 4e6}}, run), one_worker,
+                    "wide")
+    found = gains(store)
+    for block in (slice(0, 4), slice(4, 8)):
+        own = found[..., block]
+        np.testing.assert_allclose(own, np.repeat(own[..., :1], 4, axis=2), atol=1e-12)
+    assert np.abs(found[..., 3] - found[..., 4]).max() > 1e-3
+    assert error(store, DRIFT) == pytest.approx(before / 2, rel=0.15)  # four channels' noise
+
+
+@pytest.mark.parametrize(("sigma", "solutions"), [(0.5, 8), (8.0, 2), (16.0, 1)])
+def test_channels_are_joined_where_all_times_are_too_few(
+    one_worker, tmp_path, sigma, solutions
+):
+    """A snapshot: one time, and the interval is left to the noise."""
+    snapshot = changed({
+        "observation.time": {"start_hour_angle": 0.0, "end_hour_angle": 0.0, "samples": 1},
+        "noise": {"sigma": sigma}, "selfcal.solution_interval": {"T": None}}, DRIFT)
+    run = changed(sky_of(tmp_path, snapshot), snapshot)
+    found = gains(perform(tmp_path, run, one_worker, "joined"))
+    different = np.abs(np.diff(found, axis=2)).max(axis=(0, 1)) > 1e-9
+    assert found.shape[0] == 1
+    assert 1 + different.sum() == solutions
+
+
+def test_an_amplitude_that_is_far_from_its_antennas_others_is_flagged(one_worker, tmp_path):
+    """One antenna, one time: three times as sensitive as at the eleven others."""
+    core = within(load_layout("LOWBD2"), 120.0)
+    n, pairs = len(core.names), baselines(len(core.names))
+    centre, frequency = (np.radians(30.0), np.radians(-60.0)), np.array([1e8])
+    uvw = baseline_uvw(core, centre[1], np.radians(np.linspace(-30, 30, 12)))
+    sky = direct_sum(uvw, frequency, lmn(*np.zeros((2, 1))), np.array([[5.0]]))
+    generator = np.random.default_rng(1)
+    gain = 1 + 0.02 * generator.standard_normal((12, n, 1))
+    gain[4, 2] *= 3
+    vis = sky * gain[:, pairs[0]] * gain[:, pairs[1]]
+    write_ms(tmp_path / "a.ms", all_rows(uvw, 1.5e9 + 1200.0 * np.arange(12), pairs,
+                                         vis[..., None].repeat(2, axis=-1)), frequency,
+             correlations=("XX", "YY"), n_antenna=n, phase_centre=centre)
+    (tmp_path / "sky.csv").write_text("ra_deg,dec_deg,flux_jy\n30,-60,5\n")
+    run = {"input": {"measurement_set": "a.ms"},
+           "imaging": {"npixel": 64, "cell_rad": 4.6e-3, "clean": {"scales": [0]}},
+           "selfcal": {"terms": "G", "first_cycle": {"G": 1}, "cycles": 1, "min_snr": 0.0,
+                       "start_model": "sky.csv", "solution_interval": {"G": 60.0},
+                       "outlier_mad": 10.0}}
+    found = gains(perform(tmp_path, run, one_worker, "mad"), "G")
+    assert np.argwhere(np.isnan(found)).tolist() == [[4, 2, 0]]
