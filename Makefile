@@ -11,9 +11,13 @@ PYTEST := cd pipeline && $(BIN)/python -m pytest
 # matplotlib and numba keep their caches with the checkout, not in the user's home
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
+# and so does Python, also where it is told to keep none: compiling what it imports anew takes ical,
+# its workers and every test longer than running them
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint unit integration validation molecule soak bench quality docs lock clean
+.PHONY: help setup run test check lint unit integration validation molecule soak bench bench-peers quality docs lock clean
 # ansible and molecule find each other, and the project's configuration, wherever make is called from
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -73,6 +77,9 @@ test: lint ## everything: lint, all tests, and molecule on test hosts (under 40 
 bench: setup ## named runs against their bars, stages against their kernels: make bench [ARGS="overhead --pairs 5"]
 	$(PYTEST) -q -m bench tests/validation
 	cd pipeline && $(BIN)/python -m benchmarks --results $(CURDIR)/results $(ARGS)
+
+bench-peers: setup ## ical beside WSClean and DP3, which it installs: make bench-peers [ARGS="imaging --imaging 3:1024 --pairs 5"]
+	cd pipeline && $(BIN)/python -m benchmarks.peers --scratch $(CURDIR)/.cache/peers --results $(CURDIR)/results $(ARGS)
 
 validation: setup ## quality against truth: the table of the design at a small size
 	$(PYTEST) -q tests/validation

@@ -18,11 +18,12 @@ from unittest import mock
 
 from arl import deconvolution, gridding, simulation
 from arl.calibration import chain, normal
-from ical.cluster import THREAD_VARIABLES, Cluster
+from ical.cluster import Cluster
 from ical.data import load
 from ical.imager import Imager
 from ical.parameters import Parameters
 from ical.partitions import Plan
+from ical.prefork import thread_environment
 from ical.stages import image, model, selfcal
 from ical.stages.loopstate import Cycle, LoopState
 from ical.store import read_json
@@ -131,7 +132,7 @@ def kernels(run: Path) -> dict[str, dict[str, Any]]:
 
     `process_cpu_s` is that of all of a stage's work in this process.
     """
-    os.environ.update({name: "1" for name in THREAD_VARIABLES})
+    os.environ.update(thread_environment(1))
     warm_up()
     parameters = Parameters.model_validate(read_json(run / "parameters.json"))
     setup = model.set_up(parameters)
@@ -154,7 +155,7 @@ def imager_in_process(
                for p in plan.partitions}
     for source in sources.values():
         load(source.path, source.column)
-    grid = image.grid_of(parameters, setup.npixel, setup.cell)
+    grid = image.grid_of(parameters, setup)
     return Imager(InProcess(), plan, sources, grid, parameters.imaging.joint_density)
 
 

@@ -288,7 +288,9 @@ def find_peaks(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sources of a restored image (l, m): l, m (rad) and the pixel value (Jy) of its peaks.
 
-    A peak is the highest pixel within half a beam (major axis) of it, and above `threshold`.
+    A peak is the highest pixel within half a beam (major axis) of it, and above `threshold`. A
+    detection filter (as DAOFIND's) would add nothing: in a restored image noise and sources have
+    the beam's scale already, and `fit_sources` measures what is found here.
     """
     reach = max(1, round(beam.major / cell / 2))
     offset = np.arange(-reach, reach + 1)

@@ -124,11 +124,12 @@ def _imaging(p: Parameters) -> Problems:
     if i.weighting == "natural" and i.joint_density:
         yield Problem("imaging.joint_density", "acts only with weighting uniform or briggs; "
                       "change one of the two.", ("imaging.weighting",))
-    if i.npixel and i.cell_rad and i.npixel * i.cell_rad >= np.sqrt(2):
+    width = (i.npixel or 0) * (1 + 2 * i.clean_border)
+    if i.cell_rad and width * i.cell_rad >= np.sqrt(2):
         yield Problem(
-            "imaging.cell_rad", f"{i.npixel} pixels of {i.cell_rad:g} rad reach beyond the "
-            f"horizon; make the cell smaller than {np.sqrt(2) / i.npixel:.3g} rad or npixel "
-            f"smaller.", ("imaging.npixel",))
+            "imaging.cell_rad", f"{width:.0f} pixels of {i.cell_rad:g} rad reach beyond the "
+            f"horizon; make the cell smaller than {np.sqrt(2) / width:.3g} rad, or npixel or "
+            f"clean_border smaller.", ("imaging.npixel", "imaging.clean_border"))
     yield from _minor_loop("imaging.clean", i.clean, i.npixel)
     if p.selfcal.clean is not None:
         yield from _minor_loop("selfcal.clean", p.selfcal_clean, i.npixel)
@@ -387,6 +388,7 @@ def _start_model(p: Parameters, path: str) -> Problems:
 
 def _model_image(p: Parameters, key: str, path: str) -> Problems:
     """A model image, on the grid and of the frequencies of the images where those are known."""
+    from arl.gridding import good_size
     from arl.io.fits import place_model, read_model
 
     i, o = p.imaging, p.observation
@@ -394,7 +396,9 @@ def _model_image(p: Parameters, key: str, path: str) -> Problems:
         model = read_model(path)
         if o is not None and i.npixel and i.cell_rad:
             centre = (np.radians(o.phase_centre.ra), np.radians(o.phase_centre.dec))
-            place_model(model, i.npixel, i.cell_rad, centre,
+            reach = i.npixel if not i.clean_border else good_size(
+                i.npixel * (1 + 2 * i.clean_border))
+            place_model(model, reach, i.cell_rad, centre,
                         np.array([[o.frequency.start, o.frequency.end]]))
     except InputError as error:
         yield Problem(key, str(error), ("observation.phase_centre", "observation.frequency",

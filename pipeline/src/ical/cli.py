@@ -207,10 +207,13 @@ def probe(scheduler: str, expect_workers: int, arl_digest: str) -> None:
 
 def _execute(run: str, stages: Sequence[str], options: dict[str, Any]) -> None:
     """Open or make the run and do its stages one after the other."""
+    from ical import prefork
     from ical.parameters import load
     from ical.progress import open_sink
 
     parameters = load(run)
+    if not options["scheduler"]:
+        prefork.start(options["threads"] or parameters.resources.threads)
     store = _open_store(parameters, stages, options)
     with store.lock(), _shared_cluster(parameters, options) as cluster:
         sink = open_sink(sys.stdout, store.folder / "progress.jsonl")

@@ -16,8 +16,10 @@ from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, Worker
+from distributed.utils import get_mp_context
 
 from arl.errors import InputError
+from ical import prefork
 from ical.metrics import host_name
 
 CONNECT_TIMEOUT_S = 60
@@ -25,9 +27,8 @@ CONNECT_TIMEOUT_S = 60
 RETRIES = 2
 #: One task takes one unit; a worker has enough of them that only its threads limit it.
 RESOURCE_UNITS = 1000
-#: Library threads of ducc0, numba, BLAS and radler in a worker of a local cluster.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-                    "NUMBA_NUM_THREADS")
+#: Set in the workers of a local cluster, which share one machine's cores.
+LONE_VARIABLE = "ICAL_LONE_THREADS"
 
 
 def data_resource(host: str) -> str:
@@ -47,6 +48,11 @@ class WorkerInfo:
 def library_threads() -> int:
     """How many threads one task of this process may use, for every library alike."""
     return int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def lone_threads() -> int:
+    """How many threads a task may use while no other runs: on one machine all of its workers'."""
+    return int(os.environ.get(LONE_VARIABLE) or library_threads())
 
 
 def _describe() -> tuple[str, int]:
@@ -127,9 +133,12 @@ def _connect_remote(address: str) -> Client:
 
 
 def _start_local(workers: int, threads: int, memory_limit: str | None) -> LocalCluster:
-    environment = {name: str(threads) for name in THREAD_VARIABLES}
-    os.environ.update(environment)
-    dask.config.set({"distributed.nanny.pre-spawn-environ": environment})
+    dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+    get_mp_context()  # Dask names what it needs, once; all of it is among what `prefork` imports
+    prefork.start(threads)
+    # of a process that begins as a copy no variable can be set before it begins
+    dask.config.set({"distributed.nanny.environ": prefork.thread_environment(threads)
+                     | {LONE_VARIABLE: str(workers * threads)}})
     return LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
         memory_limit=memory_limit or "auto", resources={data_resource(host_name()): RESOURCE_UNITS},

@@ -207,6 +207,11 @@ class Imaging(Section):
         None, ge=32, multiple_of=2, description="pixels on a side, even; null: guard_band decides")
     cell_rad: float | None = Field(
         None, gt=0, description="size of a pixel, rad; null: a third of the finest fringe")
+    clean_border: float = Field(
+        0.0, ge=0, le=2,
+        description="width of a border around the images, as a fraction of theirs, in which "
+        "sources are found and subtracted too, so that their sidelobes do not reach the images; "
+        "it is not written")
     guard_band: float = Field(
         8.0, gt=0,
         description="field of view in units of longest wavelength / station diameter, where npixel "

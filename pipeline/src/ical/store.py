@@ -37,8 +37,8 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
 #: size that a Measurement Set advises.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "model": ("seed", "observation", "sky", "noise", "gains", "input", "imaging.npixel",
-              "imaging.cell_rad", "imaging.guard_band", "imaging.size_rounding", "imaging.bands",
-              "imaging.uv_range"),
+              "imaging.cell_rad", "imaging.clean_border", "imaging.guard_band",
+              "imaging.size_rounding", "imaging.bands", "imaging.uv_range"),
     "image": ("imaging",), "selfcal": ("imaging", "selfcal"),
 }
 #: These parameters change nothing in the outcome.

@@ -16,7 +16,7 @@ from arl.calibration import apply, chain, conditioning, intervals
 from arl.calibration.robust import reweigh
 from arl.calibration.solver import Solution
 from arl.conventions import lm_axis, lmn
-from ical.cluster import library_threads
+from ical.cluster import library_threads, lone_threads
 from ical.data import PartitionData, load
 
 #: A visibility of this many components is summed as fast as one is degridded (0.8 us), without the
@@ -36,6 +36,7 @@ class Source:
 class Grid:
     """How visibilities become images: size (pixels), cell (rad), weights and accuracy.
 
+    `inner`: pixels without the border, whose field sets the uv-cells of the density; None: npixel.
     `min_baseline` and `max_baseline` (m, None: no limit) select what is imaged, not what is
     calibrated. `taper`: FWHM of a Gaussian on the sky, rad; None: there is none.
     """
@@ -48,6 +49,7 @@ class Grid:
     min_baseline: float | None
     max_baseline: float | None
     taper: float | None = None
+    inner: int | None = None
 
     @property
     def natural(self) -> bool:
@@ -115,7 +117,7 @@ def density(source: Source, grid: Grid) -> np.ndarray:
     data = load(source.path, source.column)
     selected = _selected(data, data.weight, grid.min_baseline, grid.max_baseline)
     return weighting.uv_density(
-        data.uvw, data.frequency, selected, npixel=grid.npixel, cell=grid.cell)
+        data.uvw, data.frequency, selected, npixel=grid.inner or grid.npixel, cell=grid.cell)
 
 
 def dirty_and_psf(
@@ -357,8 +359,8 @@ def clean(
     residual: np.ndarray, psf: np.ndarray, model: np.ndarray, bands: deconvolution.Bands,
     options: deconvolution.CleanOptions, mask: np.ndarray | None,
 ) -> deconvolution.CleanResult:
-    """One minor loop over all bands, with all of this worker's library threads."""
-    return deconvolution.clean(residual, psf, model, bands, options, threads=library_threads(),
+    """One minor loop over all bands; all others wait for it, so it takes their threads too."""
+    return deconvolution.clean(residual, psf, model, bands, options, threads=lone_threads(),
                                mask=mask)
 
 

@@ -107,7 +107,7 @@ class KillsAWorker(Imager):
 
 def calibrated(kind, cluster, parameters, setup, plan, sources):
     """The loop's result and its imager of some kind."""
-    grid = image.grid_of(parameters, setup.npixel, setup.cell)
+    grid = image.grid_of(parameters, setup)
     imager = kind(cluster, plan, sources, grid, False)
     edges = image.band_edges(plan, setup.frequency, setup.channel_width)
     loop = selfcal.SelfCalibration(imager, parameters, setup, edges, 0.0)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from direct import direct_sum
+from small_field import CELL, CENTRE, FLUX, NPIXEL, PIXELS, seen, small_array
 from written_ms import all_rows, write_ms
 
-from arl.conventions import lmn
 from arl.io.fits import read_image
 from arl.io.h5parm import read_h5parm
 from arl.io.zarr import read_dataset
-from arl.telescope import baseline_uvw, baselines, load_layout, within
 from ical.cli import _run_cli
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-CENTRE = (np.radians(30.0), np.radians(-60.0))
 FREQUENCY = np.array([95e6, 105e6])
-HOUR_ANGLE = np.radians([-30.0, 0.0, 30.0])
-CELL, NPIXEL = 4.6e-3, 128
-PIXELS, FLUX = np.array([[80, 50], [40, 90]]), np.array([10.0, 4.0])
 RUN = f"""
 input: {{measurement_set: a.ms}}
 imaging:
@@ -41,12 +35,9 @@ selfcal:
 def run(tmp_path_factory):
     """The results' folder, the sky's visibilities, and the corrupted ones (..., 2, 2)."""
     folder = tmp_path_factory.mktemp("jones")
-    core = within(load_layout("LOWBD2"), 120.0)
-    n = len(core.names)
-    first, second = baselines(n)
-    uvw = baseline_uvw(core, CENTRE[1], HOUR_ANGLE)
-    ideal = direct_sum(uvw, FREQUENCY, lmn(*((PIXELS - NPIXEL // 2) * CELL).T),
-                       np.outer(FLUX, np.ones(2)))
+    array = small_array(np.array([-30.0, 0.0, 30.0]))
+    n, (first, second) = array.n_antenna, array.pairs
+    ideal = seen(array, FREQUENCY)
     generator = np.random.default_rng(8)
     phase = np.exp(1j * generator.normal(scale=0.5, size=(3, n, 2, 2)))
     phase[:, 3, :, 1] = phase[:, 3, :, 0]  # a diagonal T takes the reference's receptors as in step
@@ -54,7 +45,7 @@ def run(tmp_path_factory):
     jones = phase[..., None] * (np.eye(2) + leak)[None, :, None]
     vis = jones[:, first] @ (ideal[..., None, None] * np.eye(2)) @ np.conj(
         np.swapaxes(jones, -1, -2))[:, second]
-    rows = all_rows(uvw, 1.5e9 + 7200.0 * np.arange(3), (first, second),
+    rows = all_rows(array.uvw, 1.5e9 + 7200.0 * np.arange(3), array.pairs,
                     vis.reshape(*vis.shape[:3], 4))
     write_ms(folder / "a.ms", rows, FREQUENCY, n_antenna=n, phase_centre=CENTRE)
     (folder / "run.yml").write_text(RUN)

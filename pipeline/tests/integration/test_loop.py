@@ -62,7 +62,7 @@ def observed(cluster, tmp_path_factory):
 
 def imager_of(cluster, observed, column):
     parameters, setup, plan, paths, *_ = observed
-    grid = image.grid_of(parameters, setup.npixel, setup.cell)
+    grid = image.grid_of(parameters, setup)
     sources = {name: Source(path, column) for name, path in paths.items()}
     edges = image.band_edges(plan, setup.frequency, setup.channel_width)
     return Imager(cluster, plan, sources, grid, joint_density=False), edges

@@ -6,15 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from direct import direct_sum
+from small_field import CELL, CENTRE, FLUX, NPIXEL, PIXELS, seen, small_array
 from small_runs import perform
 from written_ms import all_rows, write_ms
 
 from arl.beam import beam_power
-from arl.conventions import lmn
 from arl.io.fits import read_image
 from arl.io.zarr import read_dataset
-from arl.telescope import baseline_uvw, baselines, load_layout, within
 from ical.cli import _run_cli
 from ical.cluster import connect
 from ical.context import ClusterOptions, RunContext
@@ -26,11 +24,7 @@ from ical.store import Store
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-CENTRE = (np.radians(30.0), np.radians(-60.0))
 FREQUENCY = np.array([95e6, 100e6, 105e6])
-HOUR_ANGLE = np.radians([-30.0, 0.0, 30.0])
-CELL, NPIXEL = 4.6e-3, 128
-PIXELS, FLUX = np.array([[80, 50], [40, 90]]), np.array([10.0, 4.0])
 RUN = f"""
 input: {{measurement_set: a.ms}}
 imaging:
@@ -45,19 +39,17 @@ selfcal: {{terms: T, cycles: 4, solution_interval: {{T: 60.0}}}}
 def observed(tmp_path_factory):
     """Two sources with phase errors, the middle channel flagged throughout; the phases."""
     folder = tmp_path_factory.mktemp("ms")
-    core = within(load_layout("LOWBD2"), 120.0)
-    first, second = baselines(len(core.names))
-    uvw = baseline_uvw(core, CENTRE[1], HOUR_ANGLE)
-    lm = (PIXELS - NPIXEL // 2) * CELL
-    vis = direct_sum(uvw, FREQUENCY, lmn(*lm.T), np.outer(FLUX, np.ones(3)))
-    phase = np.random.default_rng(8).normal(scale=0.6, size=(3, len(core.names), 3))
+    array = small_array(np.array([-30.0, 0.0, 30.0]))
+    first, second = array.pairs
+    vis = seen(array, FREQUENCY)
+    phase = np.random.default_rng(8).normal(scale=0.6, size=(3, array.n_antenna, 3))
     turned = vis * np.exp(1j * (phase[:, first] - phase[:, second]))
-    rows = all_rows(uvw, 1.5e9 + 7200.0 * np.arange(3), (first, second),
+    rows = all_rows(array.uvw, 1.5e9 + 7200.0 * np.arange(3), array.pairs,
                     turned[..., None].repeat(2, axis=-1))
     rows["FLAG"] = np.zeros(rows["DATA"].shape, bool)
     rows["FLAG"][:, 1] = True
     write_ms(folder / "a.ms", rows, FREQUENCY, correlations=("XX", "YY"),
-             n_antenna=len(core.names), phase_centre=CENTRE)
+             n_antenna=array.n_antenna, phase_centre=CENTRE)
     (folder / "run.yml").write_text(RUN)
     return folder, vis
 

@@ -4,43 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from direct import direct_sum
+from small_field import CELL, CENTRE, FLUX, seen, small_array
 from small_runs import perform
 from written_ms import all_rows, write_ms
 
-from arl.conventions import lmn, lmn_to_radec
+from arl.conventions import lmn_to_radec
 from arl.io.zarr import read_dataset
-from arl.telescope import baseline_uvw, baselines, load_layout, within
 
 pytestmark = pytest.mark.integration
 
-CENTRE = (np.radians(30.0), np.radians(-60.0))
 FREQUENCY = np.array([95e6, 105e6])
-CELL, NPIXEL, FLUX = 4.6e-3, 64, np.array([10.0, 4.0])
-LM = np.array([[10, -7], [-12, 9]]) * CELL
+NPIXEL, OFFSET = 64, np.array([[10, -7], [-12, 9]])
 
 
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory):
     """Two sources behind gains that are alike at all times, 2 % of the samples hit."""
     folder = tmp_path_factory.mktemp("robust")
-    core = within(load_layout("LOWBD2"), 120.0)
-    n, first_second = len(core.names), baselines(len(core.names))
-    uvw = baseline_uvw(core, CENTRE[1], np.radians(np.linspace(-30, 30, 12)))
-    sky = direct_sum(uvw, FREQUENCY, lmn(*LM.T), np.outer(FLUX, np.ones(2)))
+    array = small_array(np.linspace(-30, 30, 12))
+    n, (first, second) = array.n_antenna, array.pairs
+    sky = seen(array, FREQUENCY, OFFSET)
     generator = np.random.default_rng(8)
     gain = (1 + 0.1 * generator.standard_normal((n, 2, 2))) * np.exp(
         1j * generator.standard_normal((n, 2, 2)))  # antenna, chan, receptor
-    first, second = first_second
     vis = sky[..., None] * (gain[first] * np.conj(gain[second]))
     vis = vis + 0.3 * (generator.standard_normal(vis.shape)
                        + 1j * generator.standard_normal(vis.shape))
     hit = generator.random(vis.shape[:3]) < 0.02
     vis[hit] += 200 * np.exp(2j * np.pi * generator.random((hit.sum(), 1)))
-    rows = all_rows(uvw, 1.5e9 + 1200.0 * np.arange(12), first_second, vis)
+    rows = all_rows(array.uvw, 1.5e9 + 1200.0 * np.arange(12), array.pairs, vis)
     write_ms(folder / "a.ms", rows, FREQUENCY, correlations=("XX", "YY"), n_antenna=n,
              phase_centre=CENTRE)
-    ra, dec = np.degrees(lmn_to_radec(*LM.T, *CENTRE))
+    ra, dec = np.degrees(lmn_to_radec(*(OFFSET * CELL).T, *CENTRE))
     (folder / "sky.csv").write_text("ra_deg,dec_deg,flux_jy\n" + "".join(
         f"{a},{d},{s}\n" for a, d, s in zip(ra, dec, FLUX, strict=True)))
     return folder, gain

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from direct import direct_sum
+from small_field import CENTRE, seen, small_array
 from small_runs import changed, perform
 from written_ms import all_rows, write_ms
 
-from arl.conventions import lmn
 from arl.io.fits import ImageHeader, write_image
 from arl.io.zarr import read_dataset
-from arl.telescope import baseline_uvw, baselines, load_layout, within
 from ical.parameters import Parameters
 from ical.stages.model import injected_gains, set_up
 
@@ -102,18 +100,16 @@ def test_channels_are_joined_where_all_times_are_too_few(
 
 def test_an_amplitude_that_is_far_from_its_antennas_others_is_flagged(one_worker, tmp_path):
     """One antenna, one time: three times as sensitive as at the eleven others."""
-    core = within(load_layout("LOWBD2"), 120.0)
-    n, pairs = len(core.names), baselines(len(core.names))
-    centre, frequency = (np.radians(30.0), np.radians(-60.0)), np.array([1e8])
-    uvw = baseline_uvw(core, centre[1], np.radians(np.linspace(-30, 30, 12)))
-    sky = direct_sum(uvw, frequency, lmn(*np.zeros((2, 1))), np.array([[5.0]]))
+    array, frequency = small_array(np.linspace(-30, 30, 12)), np.array([1e8])
+    n, pairs = array.n_antenna, array.pairs
+    sky = seen(array, frequency, np.zeros((1, 2)), np.array([5.0]))
     generator = np.random.default_rng(1)
     gain = 1 + 0.02 * generator.standard_normal((12, n, 1))
     gain[4, 2] *= 3
     vis = sky * gain[:, pairs[0]] * gain[:, pairs[1]]
-    write_ms(tmp_path / "a.ms", all_rows(uvw, 1.5e9 + 1200.0 * np.arange(12), pairs,
+    write_ms(tmp_path / "a.ms", all_rows(array.uvw, 1.5e9 + 1200.0 * np.arange(12), pairs,
                                          vis[..., None].repeat(2, axis=-1)), frequency,
-             correlations=("XX", "YY"), n_antenna=n, phase_centre=centre)
+             correlations=("XX", "YY"), n_antenna=n, phase_centre=CENTRE)
     (tmp_path / "sky.csv").write_text("ra_deg,dec_deg,flux_jy\n30,-60,5\n")
     run = {"input": {"measurement_set": "a.ms"},
            "imaging": {"npixel": 64, "cell_rad": 4.6e-3, "clean": {"scales": [0]}},

@@ -66,7 +66,7 @@ class Observed:
     def imager(self, cluster, column):
         """The imager of one of its columns, and the edges of the bands."""
         sources = {name: Source(path, column) for name, path in self.paths.items()}
-        grid = image.grid_of(self.parameters, self.setup.npixel, self.setup.cell)
+        grid = image.grid_of(self.parameters, self.setup)
         edges = image.band_edges(self.plan, self.setup.frequency, self.setup.channel_width)
         return Imager(cluster, self.plan, sources, grid, False), edges
 

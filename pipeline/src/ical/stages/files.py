@@ -73,7 +73,7 @@ def imager_of(
     plan = stored_plan(context, cluster)
     sources = {p.name: Source(context.store.partition_path(p.name), column)
                for p in plan.partitions}
-    grid = grid_of(context.parameters, setup.npixel, setup.cell)
+    grid = grid_of(context.parameters, setup)
     imaging = context.parameters.imaging
     mask = (read_mask(imaging.mask, setup.npixel, setup.cell, setup.phase_centre)
             if imaging.mask else None)
@@ -109,7 +109,8 @@ class ImageFiles:
         self, name: str, image: np.ndarray, beam: Beam | None, unit: str, edges: np.ndarray
     ) -> None:
         start = datetime.fromtimestamp(float(self._setup.time[0]), UTC)
-        write_image(self._folder / f"{name}.fits", image, ImageHeader(
+        inside = without_border(image, self._setup.inner)
+        write_image(self._folder / f"{name}.fits", inside, ImageHeader(
             self._setup.cell, self._setup.phase_centre, float(edges.mean()),
             float(np.ptp(edges)), unit, beam, start.strftime("%Y-%m-%dT%H:%M:%S"), self._name,
             f"ical {ical.__version__}", self._setup.frequency_frame))
@@ -173,7 +174,14 @@ class ImageFiles:
         self._write_combined("spectralindexerror", found.error, (widest,), "")
 
 
-def residual_quality(residual: BandImages) -> dict[str, float]:
-    """The combined residual's rms and largest absolute value, Jy/beam."""
-    together = combine(residual.image, residual.weight)
-    return {"residual_rms_jy": residual.rms, "residual_peak_jy": float(np.abs(together).max())}
+def residual_quality(residual: BandImages, setup: Observed) -> dict[str, float]:
+    """The combined residual's rms and largest absolute value, Jy/beam, without the border."""
+    inside = without_border(combine(residual.image, residual.weight), setup.inner)
+    return {"residual_rms_jy": float(np.sqrt(np.mean(np.square(inside, dtype=float)))),
+            "residual_peak_jy": float(np.abs(inside).max())}
+
+
+def without_border(image: np.ndarray, inner: int) -> np.ndarray:
+    """The inner pixels of an image (l, m) about the same centre; views, not copies."""
+    first = image.shape[0] // 2 - inner // 2
+    return image[first:first + inner, first:first + inner]

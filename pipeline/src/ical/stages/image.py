@@ -12,6 +12,7 @@ from arl.restoration import Beam
 from ical.imager import BandImages, Imager, fit_beams
 from ical.parameters import MinorLoop, Parameters
 from ical.partitions import Plan
+from ical.stages.observed import Observed
 from ical.tasks import Grid
 
 DEFAULT_SPECTRAL_TERMS = 3
@@ -32,11 +33,11 @@ class ImagingResult:
     rms: tuple[float, ...]
 
 
-def grid_of(parameters: Parameters, npixel: int, cell: float) -> Grid:
+def grid_of(parameters: Parameters, setup: Observed) -> Grid:
     """How the run's visibilities become images."""
     imaging = parameters.imaging
-    return Grid(npixel, cell, imaging.epsilon, imaging.weighting, imaging.robust,
-                imaging.uv_range.min_m, imaging.uv_range.max_m, imaging.taper_rad)
+    return Grid(setup.npixel, setup.cell, imaging.epsilon, imaging.weighting, imaging.robust,
+                imaging.uv_range.min_m, imaging.uv_range.max_m, imaging.taper_rad, setup.inner)
 
 
 def clean_options(loop: MinorLoop) -> CleanOptions:

@@ -54,10 +54,10 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
                          f"and so no image size can be advised; give imaging.npixel or "
                          f"input.station_diameter.")
     longest = np.array([found.longest, 0.0, 0.0])
-    npixel, cell = image_size(imaging, longest, found.frequency, diameter or np.inf)
+    npixel, inner, cell = image_size(imaging, longest, found.frequency, diameter or np.inf)
     return found, Observed(
         found.time, found.integration_time, found.frequency, found.channel_width,
-        found.phase_centre, npixel, cell, found.antenna_names, found.antenna1.size,
+        found.phase_centre, npixel, inner, cell, found.antenna_names, found.antenna1.size,
         found.positions, found.selection.products if parameters.receptors else (),
         found.frequency_frame)
 

@@ -65,11 +65,12 @@ def set_up(parameters: Parameters) -> Setup:
     frequency, width = _frequency_axis(observation)
     time, integration = _time_axis(observation, hour_angle)
     uvw = telescope.baseline_uvw(layout, centre[1], hour_angle)
-    npixel, cell = image_size(parameters.imaging, uvw, frequency, observation.station_diameter)
+    npixel, inner, cell = image_size(
+        parameters.imaging, uvw, frequency, observation.station_diameter)
     lmn, flux, shape = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
     return Setup(
-        time, integration, frequency, width, centre, npixel, cell, layout.names, uvw.shape[1],
-        layout.itrf, (), "TOPO", layout, hour_angle, lmn, flux, shape,
+        time, integration, frequency, width, centre, npixel, inner, cell, layout.names,
+        uvw.shape[1], layout.itrf, (), "TOPO", layout, hour_angle, lmn, flux, shape,
         _noise_sigma(parameters, width, integration))
 
 

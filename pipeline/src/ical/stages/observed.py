@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from arl.errors import InputError
-from arl.gridding import advise
+from arl.gridding import advise, good_size
 from ical.parameters import Imaging
 
 #: An image of this many pixels on a side takes 4 GB.
@@ -23,7 +23,7 @@ class Observed:
     ----------
     time: UTC s since 1970, (time,). frequency: Hz, (chan,).
     phase_centre: ICRS right ascension and declination, rad.
-    npixel, cell: of the images (pixels, rad).
+    npixel, cell: of the images (pixels, rad), with the border. inner: pixels without it.
     antenna_positions: ITRF, m (antenna, 3). products: the correlations of two receptors that are
         kept, such as XX and YY; empty: Stokes I alone.
     frequency_frame: as in `arl.visibility.Frame`.
@@ -35,6 +35,7 @@ class Observed:
     channel_width: float
     phase_centre: tuple[float, float]
     npixel: int
+    inner: int
     cell: float
     antenna_names: tuple[str, ...]
     n_baseline: int
@@ -60,8 +61,8 @@ class Observed:
 
 def image_size(
     imaging: Imaging, uvw: np.ndarray, frequency: np.ndarray, diameter: float
-) -> tuple[int, float]:
-    """npixel and cell (rad) as asked for, or else as the data advise.
+) -> tuple[int, int, float]:
+    """Pixels with and without the border, and cell (rad), as asked for or else as the data advise.
 
     Parameters
     ----------
@@ -73,7 +74,9 @@ def image_size(
     """
     advice = advise(uvw, frequency, diameter=diameter, guard_band=imaging.guard_band,
                     rounding=imaging.size_rounding, cell=imaging.cell_rad)
-    npixel = imaging.npixel or advice.npixel
+    inner = npixel = imaging.npixel or advice.npixel
+    if imaging.clean_border:
+        npixel = good_size(inner * (1 + 2 * imaging.clean_border))
     if npixel > MAX_NPIXEL:
         raise InputError(
             f"imaging.npixel: a field of {np.degrees(advice.field_of_view):.3g} degrees in pixels "
@@ -83,5 +86,5 @@ def image_size(
     if npixel * advice.cell >= np.sqrt(2):
         raise InputError(
             f"imaging.npixel: {npixel} pixels of {advice.cell:.3g} rad reach beyond the horizon; "
-            f"give npixel, or make guard_band or cell_rad smaller.")
-    return npixel, advice.cell
+            f"give npixel, or make guard_band, clean_border or cell_rad smaller.")
+    return npixel, inner, advice.cell

@@ -92,7 +92,7 @@ def run_image(context: RunContext) -> None:
         restored = written.write_all(
             result.dirty, result.psf, result.model, result.residual, result.beams)
         record = meter.stop()
-    quality = files.residual_quality(result.residual) | truth.flux_quality(
+    quality = files.residual_quality(result.residual, setup) | truth.flux_quality(
         restored[0], result.residual.image[0], result.beams[0], setup, imager.plan.bands[0])
     context.store.write_stage("image", record | {
         "quality": quality, "rms_jy": list(result.rms), "warnings": context.progress.warnings})
@@ -131,7 +131,7 @@ def _write_selfcal(
     beams = tuple(fit_beams(result.psf, imager.grid.cell))
     restored = files.ImageFiles(context, "selfcal", setup, edges).write_all(
         result.dirty, result.psf, result.model, result.residual, beams)
-    quality: dict[str, Any] = files.residual_quality(result.residual)
+    quality: dict[str, Any] = files.residual_quality(result.residual, setup)
     quality |= truth.flux_quality(restored[0], result.residual.image[0], beams[0], setup,
                                   imager.plan.bands[0])
     if not result.terms:
