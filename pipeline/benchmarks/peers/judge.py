@@ -47,9 +47,15 @@ class Quality:
     flux_ratio_scatter: float
     sources: int
 
+    @property
+    def scaled_rms_jy(self) -> float:
+        """The residual rms where fluxes are as the truth has them: a loop that lets the amplitudes
+        of its gains grow makes fluxes and noise smaller alike."""
+        return self.residual_rms_jy / self.flux_ratio_median
+
     def to_dict(self) -> dict[str, Any]:
         """For the JSON."""
-        return asdict(self)
+        return asdict(self) | {"scaled_rms_jy": self.scaled_rms_jy}
 
 
 def read(path: Path, npixel: int) -> tuple[np.ndarray, fits.Header]:

@@ -35,8 +35,15 @@ class Size:
 
     @classmethod
     def of(cls, text: str, r_max: float) -> Size:
-        """`3:1024`: three times, images of 1024 x 1024 pixels."""
-        samples, npixel = text.split(":")
+        """`3:1024`: three times, images of 1024 x 1024 pixels.
+
+        Raises
+        ------
+        ValueError: it is nothing of that kind.
+        """
+        samples, _, npixel = text.partition(":")
+        if not (samples.isdigit() and npixel.isdigit() and int(samples) > 1):
+            raise ValueError(f"{text} is not TIMES:PIXELS with two times at least")
         return cls(int(samples), int(npixel), r_max, CELL_RAD * R_MAX_M / r_max)
 
 

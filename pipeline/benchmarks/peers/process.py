@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE_INTERVAL_S = 0.25
+#: linux/prctl.h
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -38,30 +42,59 @@ def run(
     ------
     RuntimeError: it failed.
     """
-    began = time.perf_counter()
-    with open(log, "ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
-    memory = _Memory(process.pid)
-    memory.start()
-    _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - began
-    memory.stop()
+    with _adopting_orphans():
+        began = time.perf_counter()
+        with open(log, "ab") as out:
+            process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
+                                       env=environment)
+        watch = _Watch(process.pid)
+        watch.start()
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        watch.stop()
+        cpu = used.ru_utime + used.ru_stime + sum(map(_ended, watch.seen - {process.pid}))
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}: see {log}")
-    return Cost(wall, used.ru_utime + used.ru_stime, memory.peak / 1e6)
+    return Cost(wall, cpu, watch.peak / 1e6)
 
 
-class _Memory(threading.Thread):
-    """Samples the memory of a process and of all its descendants."""
+@contextmanager
+def _adopting_orphans() -> Iterator[None]:
+    """Processes that outlive the program that started them become children of this one.
+
+    Those that the program waited for are in its own CPU seconds, and those in theirs.
+    """
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def _ended(pid: int) -> float:
+    """CPU seconds of an orphan, when it has ended; 0 where it was none."""
+    try:
+        _, _, used = os.wait4(pid, 0)
+    except ChildProcessError:
+        return 0.0
+    return used.ru_utime + used.ru_stime
+
+
+class _Watch(threading.Thread):
+    """Samples the memory of a process and of all its descendants, and which these are."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.peak, self._pid, self._ended = 0, pid, threading.Event()
+        self.peak, self.seen = 0, {pid}
+        self._pid, self._ended = pid, threading.Event()
 
     def run(self) -> None:
         while not self._ended.wait(SAMPLE_INTERVAL_S):
-            self.peak = max(self.peak, sum(map(_pss, _tree(self._pid))))
+            tree = _tree(self._pid)
+            self.seen.update(tree)
+            self.peak = max(self.peak, sum(map(_pss, tree)))
 
     def stop(self) -> None:
         """No more samples."""

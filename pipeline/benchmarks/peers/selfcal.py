@@ -133,7 +133,7 @@ def compare(size: Size, folder: Path, peers: Peers, pairs: int, seed: int) -> di
     equal_work = list(alternate(pairs, our_cost, plain))
     our_quality = judge(Images.of_ical(folder / "ours-0" / "selfcal"), setup)
     plain_quality = judge(Loop(peers, size, folder / "plain-0", original).last(CYCLES), setup)
-    cycles, tuned_quality = fewest_cycles(fresh, our_quality.residual_rms_jy, setup)
+    cycles, tuned_quality = fewest_cycles(fresh, our_quality.scaled_rms_jy, setup)
 
     def tuned(number: int) -> Cost:
         return Cost.of_sequence(fresh("tuned", number).tuned(cycles))
@@ -155,7 +155,8 @@ def told(
 ) -> dict[str, Any]:
     """One of the two tables."""
     rows = ratios(measured, bar)
-    rows.append(Ratio.of([ours.residual_rms_jy], [peer.residual_rms_jy]).row("residual rms", None))
+    rows.append(Ratio.of([ours.scaled_rms_jy], [peer.scaled_rms_jy]).row(
+        "residual rms at the true flux scale", None))
     return {"costs": [{"ours": asdict(whole), "stages": asdict(stages), "peer": asdict(cost)}
                       for (whole, stages), cost in measured], "rows": rows}
 
@@ -163,7 +164,7 @@ def told(
 def fewest_cycles(
     fresh: Callable[[str, int], Loop], rms: float, setup: Setup
 ) -> tuple[int, Quality]:
-    """The fewest cycles of the tuned loop whose last residual is as good as ours (Jy/beam).
+    """The fewest cycles of the tuned loop whose last residual is as good as ours (scaled, Jy/beam).
 
     The most where none is.
     """
@@ -172,6 +173,6 @@ def fewest_cycles(
         for _ in loop.tuned(cycles):
             pass
         quality = judge(loop.last(cycles), setup)
-        if quality.residual_rms_jy <= (1 + SAME_RMS) * rms:
+        if quality.scaled_rms_jy <= (1 + SAME_RMS) * rms:
             break
     return cycles, quality

@@ -11,6 +11,7 @@ from astropy.table import Column, Table
 
 from arl.conventions import lm_axis, lmn_to_radec, radec_to_lmn
 from arl.errors import InputError
+from arl.restoration import Beam, gaussian
 
 CATALOGUES = {"gleam": "gleam_2015_ra30_dec-60.csv"}
 #: Columns that name the same thing: our own CSV first, then GLEAM EGC (VizieR VIII/100, and as
@@ -29,6 +30,8 @@ COLUMNS = {
 }
 REQUIRED = ("ra", "dec", "flux")
 GLEAM_FREQUENCY = 200e6
+#: Gaussians are drawn to this many times their major axis from their centre.
+REACH = 2.0
 
 
 @dataclass(frozen=True)
@@ -155,3 +158,44 @@ def spectrum(components: Components, frequency: np.ndarray) -> np.ndarray:
     x = np.log10(np.asarray(frequency, float) / components.reference_frequency[:, None])
     slope = components.spectral_index[:, None] + components.curvature[:, None] * x
     return components.flux[:, None] * 10 ** (slope * x)
+
+
+def pixel_model(
+    components: Components, ra0: float, dec0: float, npixel: int, cell: float,
+    frequency: np.ndarray,
+) -> np.ndarray:
+    """Components as an image, (frequency, l, m) float32, Jy per pixel.
+
+    A point is all in its nearest pixel; a Gaussian is sampled about its own centre and keeps its
+    flux (one narrower than a pixel is drawn as wide as that). Those outside are left out.
+
+    Raises
+    ------
+    InputError: none is inside.
+    """
+    inside = in_field(components, ra0, dec0, npixel, cell)
+    if not len(inside):
+        raise InputError("has no component inside the images; choose others, or make the images "
+                         "larger.")
+    image = np.zeros((len(frequency), npixel, npixel), np.float32)
+    l, m, _ = lmn_of(inside, ra0, dec0).T
+    for k, flux in enumerate(spectrum(inside, frequency)):
+        box, share = _footprint(l[k], m[k], inside.shape[k], npixel, cell)
+        image[:, *box] += flux[:, None, None] * share
+    return image
+
+
+def _footprint(
+    l: float, m: float, shape: np.ndarray, npixel: int, cell: float
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The pixels that a component has a share in, and the shares, which add to 1."""
+    major, minor, angle = shape
+    reach = int(np.ceil(REACH * major / cell))
+    i, j = (round(x / cell) + npixel // 2 for x in (l, m))
+    box = (slice(max(i - reach, 0), i + reach + 1), slice(max(j - reach, 0), j + reach + 1))
+    if major == 0:
+        return box, np.ones((1, 1))
+    x, y = (lm_axis(npixel, cell)[part] for part in box)
+    drawn = Beam(max(major, cell), max(minor, cell), angle)
+    values = gaussian(drawn, x[:, None] - l, y[None, :] - m)
+    return box, values / values.sum()

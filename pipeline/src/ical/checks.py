@@ -312,16 +312,16 @@ def _files(p: Parameters) -> Problems:
 
     if p.selfcal.start_model is not None:
         if Path(p.selfcal.start_model).is_file():
-            yield from _start_model(p, p.selfcal.start_model)
+            yield from _start_model(p, "selfcal.start_model", p.selfcal.start_model)
         else:
             yield Problem("selfcal.start_model", f"there is no file {p.selfcal.start_model}; give "
                           "the path of a CSV of components or of a FITS image, or null.")
     if p.imaging.start_model is not None:
         if Path(p.imaging.start_model).is_file():
-            yield from _model_image(p, "imaging.start_model", p.imaging.start_model)
+            yield from _start_model(p, "imaging.start_model", p.imaging.start_model)
         else:
             yield Problem("imaging.start_model", f"there is no file {p.imaging.start_model}; give "
-                          "the path of a FITS image, or null for a blank sky.")
+                          "the path of a FITS image or of a CSV of components, or null.")
     yield from _gain_files(p)
     if p.imaging.mask is not None:
         yield from _mask(p.imaging.mask)
@@ -376,14 +376,14 @@ def _gain_files(p: Parameters) -> Problems:
             yield Problem(key, str(error))
 
 
-def _start_model(p: Parameters, path: str) -> Problems:
+def _start_model(p: Parameters, key: str, path: str) -> Problems:
     """A catalogue or an image."""
     from arl.io.fits import is_image
 
     if is_image(path):
-        yield from _model_image(p, "selfcal.start_model", path)
+        yield from _model_image(p, key, path)
     else:
-        yield from _catalogue("selfcal.start_model", path)
+        yield from _catalogue(key, path)
 
 
 def _model_image(p: Parameters, key: str, path: str) -> Problems:

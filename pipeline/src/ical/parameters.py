@@ -221,8 +221,8 @@ class Imaging(Section):
         "a power of two")
     bands: int | None = Field(
         None, ge=1,
-        description="sub-bands imaged apart and cleaned jointly; null: one per channel, fewer "
-        "where there are many channels")
+        description="sub-bands imaged apart and cleaned jointly; null: each at most "
+        "1 % of its frequency wide, and at most 8 unless the data cost more than their images")
     weighting: Literal["natural", "uniform", "briggs"] = Field(
         "natural", description="weighting of the visibilities: natural, uniform or briggs")
     robust: float = Field(
@@ -240,8 +240,9 @@ class Imaging(Section):
         "anywhere")
     start_model: str | None = Field(
         None, min_length=1,
-        description="path of a FITS image (Jy/pixel, on the grid of the images) that deconvolution "
-        "begins with and adds to, in imaging and in self-calibration; null: a blank sky")
+        description="path of a FITS image (Jy/pixel, on the grid of the images), or of a CSV of "
+        "components, which are put on pixels: deconvolution begins with it and adds to it, in "
+        "imaging and in self-calibration; null: a blank sky")
     primary_beam: str | None = Field(
         None, min_length=1,
         description="beam for which restored images are corrected: airy, none, or the path of a "

@@ -10,7 +10,7 @@ import xarray as xr
 from arl.beam import beam_power
 from arl.io.fits import read_image
 from arl.io.zarr import read_dataset
-from arl.quality import isolated
+from arl.quality import isolated, match_truth
 from arl.restoration import Beam
 from arl.visibility import stokes_i
 from ical.context import ClusterOptions, RunContext
@@ -67,6 +67,17 @@ def the_sky_is_that_of_the_catalogue(context, folder):
         assert abs(index[i, j] - slope) < max(0.3, 3 * error[i, j]), k
 
 
+def the_mean_of_bands_has_the_beam_that_its_header_says(context, folder):
+    """Sources fitted with that beam have the mean of their fluxes; with a band's own, 5 % more."""
+    setup = set_up(context.parameters)
+    restored, header = read_image(folder / "restored_combined.fits")
+    beam = Beam(*np.radians([header["BMAJ"], header["BMIN"], header["BPA"]]))
+    found = match_truth(restored, setup.lmn[:, 0], setup.lmn[:, 1], setup.flux.mean(axis=1), beam,
+                        setup.cell, flux_limit=1.0)
+    assert found.n >= 3
+    assert abs(found.ratio_median - 1) < 0.01
+
+
 def test_three_stages_leave_images_gains_and_calibrated_visibilities(tmp_path):
     stream = io.StringIO()
     for stage, work in (("model", run_model), ("image", run_image), ("selfcal", run_selfcal)):
@@ -82,6 +93,7 @@ def test_three_stages_leave_images_gains_and_calibrated_visibilities(tmp_path):
                 assert header["BUNIT"] == ("Jy/pixel" if kind == "model" else "Jy/beam")
                 assert ("BMAJ" in header) == (kind != "model")
     the_sky_is_that_of_the_catalogue(context, folder / "image")
+    the_mean_of_bands_has_the_beam_that_its_header_says(context, folder / "image")
     restored, _ = read_image(folder / "image" / "restored_combined.fits")
     calibrated, _ = read_image(folder / "selfcal" / "restored_combined.fits")
     assert np.unravel_index(restored.argmax(), restored.shape) == np.unravel_index(

@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from small_runs import SMALL, changed, perform
 
+from arl.conventions import lmn_to_radec
 from arl.io.fits import ImageHeader, read_image, write_image
 from arl.io.zarr import read_dataset
 from ical.parameters import Parameters
@@ -69,6 +70,22 @@ def test_half_a_model_is_completed_by_cleaning(one_worker, tmp_path, truth, setu
     found, _ = read_image(store.folder / "image" / "model_band00.fits")
     brightest = np.unravel_index(sky[0].argmax(), sky[0].shape)
     assert found[brightest] == pytest.approx(sky[0][brightest], rel=0.05)
+
+
+def test_components_are_put_on_pixels_to_begin_with(one_worker, tmp_path, truth, setup):
+    """The true sources as a catalogue, each on its pixel, with their fluxes at both channels."""
+    _, sky = truth
+    ra, dec = np.degrees(lmn_to_radec(*setup.lmn[:, :2].T, *setup.phase_centre))
+    index = np.log(setup.flux[:, 1] / setup.flux[:, 0]) / np.log(105 / 95)
+    rows = [f"{a},{d},{s},{i},95e6"
+            for a, d, s, i in zip(ra, dec, setup.flux[:, 0], index, strict=True)]
+    (tmp_path / "sky.csv").write_text("\n".join(
+        ["ra_deg,dec_deg,flux_jy,spectral_index,reference_frequency_hz", *rows]))
+    store = perform(tmp_path, changed({"imaging.start_model": "sky.csv"}), one_worker, "catalogue",
+                    ("model", "image"))
+    assert store.read_stage("image")["rms_jy"][0] < 1e-3 * setup.flux.max()
+    found, _ = read_image(store.folder / "image" / "model_band01.fits")
+    np.testing.assert_allclose(found, sky[1], atol=2e-3 * setup.flux.max())
 
 
 @pytest.mark.parametrize("key", ["imaging.start_model", "selfcal.start_model"])

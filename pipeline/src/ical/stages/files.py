@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -14,7 +15,7 @@ from arl.conventions import lm_axis
 from arl.io.fits import ImageHeader, read_mask, write_image
 from arl.products import combine_corrected, correct_beam, spectral_index
 from arl.quality import robust_rms
-from arl.restoration import Beam, restore
+from arl.restoration import Beam, fit_beam, restore
 from ical.cluster import Cluster
 from ical.context import RunContext
 from ical.imager import BandImages, Imager, combine
@@ -81,6 +82,18 @@ def imager_of(
     return imager, band_edges(plan, setup.frequency, setup.channel_width)
 
 
+@dataclass(frozen=True)
+class Beams:
+    """The restoring beam of every band, and that of all bands together, of the mean of their PSFs.
+
+    An image restored band by band and then averaged has the second, to second order in how far
+    the bands' beams differ.
+    """
+
+    bands: tuple[Beam, ...]
+    together: Beam
+
+
 class ImageFiles:
     """Writes the images of one stage: one file a band and one of all bands together."""
 
@@ -90,20 +103,20 @@ class ImageFiles:
         self._beam_kind, self._diameter = context.parameters.image_beam
 
     def write(
-        self, kind: str, images: BandImages, beams: tuple[Beam, ...] | None, unit: str
+        self, kind: str, images: BandImages, beams: Beams | None, unit: str
     ) -> None:
         """Write `<kind>_bandNN.fits` and `<kind>_combined.fits`."""
         for band, image in enumerate(images.image):
-            self._write(f"{kind}_band{band:02d}", image, beams[band] if beams else None, unit,
-                        self._edges[band])
-        self._write_combined(kind, combine(images.image, images.weight), beams, unit)
+            self._write(f"{kind}_band{band:02d}", image, beams.bands[band] if beams else None,
+                        unit, self._edges[band])
+        self._write_combined(kind, combine(images.image, images.weight),
+                             beams.together if beams else None, unit)
 
     def _write_combined(
-        self, kind: str, image: np.ndarray, beams: tuple[Beam, ...] | None, unit: str
+        self, kind: str, image: np.ndarray, beam: Beam | None, unit: str
     ) -> None:
         whole = np.array([self._edges.min(), self._edges.max()])
-        middle = beams[len(beams) // 2] if beams else None
-        self._write(f"{kind}_combined", image, middle, unit, whole)
+        self._write(f"{kind}_combined", image, beam, unit, whole)
 
     def _write(
         self, name: str, image: np.ndarray, beam: Beam | None, unit: str, edges: np.ndarray
@@ -122,14 +135,15 @@ class ImageFiles:
         """All images of a stage; returns the restored ones (band, l, m), each with its beam."""
         restored = np.stack([restore(m, r, b, self._setup.cell)
                              for m, r, b in zip(model, residual.image, beams, strict=True)])
-        self.write("dirty", dirty, beams, "Jy/beam")
-        self.write("psf", psf, beams, "Jy/beam")
+        each = Beams(beams, fit_beam(combine(psf.image, psf.weight), self._setup.cell))
+        self.write("dirty", dirty, each, "Jy/beam")
+        self.write("psf", psf, each, "Jy/beam")
         self.write("model", BandImages(model, residual.weight), None, "Jy/pixel")
-        self.write("residual", residual, beams, "Jy/beam")
-        self.write("restored", BandImages(restored, residual.weight), beams, "Jy/beam")
+        self.write("residual", residual, each, "Jy/beam")
+        self.write("restored", BandImages(restored, residual.weight), each, "Jy/beam")
         powers = [self._power(band) for band in range(len(beams))]
         if self._beam_kind != "none":
-            self._write_corrected(restored, powers, residual.weight, beams)
+            self._write_corrected(restored, powers, residual.weight, each)
         if len(beams) > 1:
             self._write_index(model, residual, powers, beams)
         return restored
@@ -145,15 +159,14 @@ class ImageFiles:
         return power.reshape(l.shape)
 
     def _write_corrected(
-        self, restored: np.ndarray, powers: list[np.ndarray], weight: np.ndarray,
-        beams: tuple[Beam, ...],
+        self, restored: np.ndarray, powers: list[np.ndarray], weight: np.ndarray, beams: Beams
     ) -> None:
         """Restored images over the primary beam, their mean, and its weight."""
         for band, (image, power) in enumerate(zip(restored, powers, strict=True)):
-            self._write(f"pbcorrected_band{band:02d}", correct_beam(image, power), beams[band],
-                        "Jy/beam", self._edges[band])
+            self._write(f"pbcorrected_band{band:02d}", correct_beam(image, power),
+                        beams.bands[band], "Jy/beam", self._edges[band])
         whole = combine_corrected(restored, powers, weight)
-        self._write_combined("pbcorrected", whole.image, beams, "Jy/beam")
+        self._write_combined("pbcorrected", whole.image, beams.together, "Jy/beam")
         self._write_combined("pbweight", whole.weight, None, "")
 
     def _write_index(
@@ -170,8 +183,8 @@ class ImageFiles:
         noise = (correct_beam(np.asarray(robust_rms(r)), power)
                  for r, power in zip(residual.image, powers, strict=True))
         found = spectral_index(images, noise, self._edges.mean(axis=1))
-        self._write_combined("spectralindex", found.index, (widest,), "")
-        self._write_combined("spectralindexerror", found.error, (widest,), "")
+        self._write_combined("spectralindex", found.index, widest, "")
+        self._write_combined("spectralindexerror", found.error, widest, "")
 
 
 def residual_quality(residual: BandImages, setup: Observed) -> dict[str, float]:

@@ -9,13 +9,12 @@ import numpy as np
 
 from arl import beam, corruption, simulation, sky, telescope, visibility
 from arl.errors import InputError
+from ical.bands import band_count
 from ical.cluster import Cluster
 from ical.parameters import GainErrors, Observation, Parameters
 from ical.partitions import Partition, Plan, make_plan
 from ical.stages.observed import Observed, image_size
 
-#: Channels are imaged apart up to this many bands; more would cost a gridder call each.
-MAX_BANDS = 8
 LONGEST_INTEGRATION_S = 10.0
 LONE_CHANNEL_WIDTH_HZ = 1e6
 IDEAL = "VISIBILITY_IDEAL"
@@ -44,8 +43,11 @@ class Setup(Observed):
 def plan_run(parameters: Parameters, setup: Observed, hosts: list[str]) -> Plan:
     """The partitions of the run: a function of its parameters, dealt to the hosts in turn."""
     n_channel = setup.frequency.size
-    n_band = min(parameters.imaging.bands or MAX_BANDS, n_channel)
-    return make_plan(setup.time.size, setup.n_baseline, n_channel, n_band, hosts)
+    visibilities = setup.time.size * setup.n_baseline * n_channel
+    n_band = parameters.imaging.bands or max(
+        band_count(setup.frequency, visibilities, setup.npixel),
+        parameters.imaging.clean.spectral_terms or 1)
+    return make_plan(setup.time.size, setup.n_baseline, n_channel, min(n_band, n_channel), hosts)
 
 
 def set_up(parameters: Parameters) -> Setup:

@@ -11,7 +11,7 @@ from arl.calibration.gains import nearest_sample, table_gains
 from arl.errors import InputError
 from arl.io.fits import is_image, place_model, read_model
 from arl.io.gains import read_gains
-from arl.sky import Components, load_catalogue
+from arl.sky import Components, load_catalogue, pixel_model
 from ical.parameters import Parameters
 from ical.partitions import Plan
 from ical.stages.image import band_edges
@@ -22,14 +22,23 @@ MOST_AMPLITUDE = 1e-3
 
 
 def start_image(path: str | None, setup: Observed, edges: np.ndarray) -> np.ndarray | None:
-    """A model image on the grid of the run's images, (band, l, m) Jy per pixel; None: none given.
+    """A model on the grid of the run's images, (band, l, m) Jy per pixel; None: none is given.
+
+    Of an image, or of components, which are put on pixels.
 
     Raises
     ------
-    InputError: it can't be read, or its grid or frequencies are not those of the images.
+    InputError: it can't be read, or its grid or frequencies are not those of the images, or none
+    of the components is in them.
     """
     if path is None:
         return None
+    if not is_image(path):
+        try:
+            return pixel_model(load_catalogue(path), *setup.phase_centre, setup.npixel, setup.cell,
+                               edges.mean(axis=1))
+        except InputError as error:
+            raise InputError(f"imaging.start_model: {path}: {error}") from error
     return place_model(read_model(path), setup.npixel, setup.cell, setup.phase_centre, edges)
 
 
