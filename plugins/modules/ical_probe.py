@@ -113,7 +113,7 @@ def describe_node(node: dict) -> dict:
     """What is wanted of a node of the swarm; `host` is the name that the inventory gives it."""
     labels = node["Spec"].get("Labels") or {}
     name = (node.get("Description") or {}).get("Hostname", "")
-    return {"id": node["ID"], "hostname": name, "host": labels.get(HOST_LABEL, name), "labels": labels,
+    return {"id": node["ID"], "hostname": name, "host": labels.get(HOST_LABEL, name), "labelled": HOST_LABEL in labels,
             "role": node["Spec"]["Role"], "state": node["Status"]["State"],
             "availability": node["Spec"]["Availability"]}
 

@@ -1,4 +1,4 @@
-"""The command line: `ical check|model|image|selfcal|report|run|probe`.
+"""The command line: `ical check|model|image|selfcal|report|run|probe|retire`.
 
 Light: nothing of science, Dask or even the parameters is imported before a command needs it.
 """
@@ -203,6 +203,22 @@ def probe(scheduler: str, expect_workers: int, arl_digest: str) -> None:
     from ical import cluster
 
     click.echo(json.dumps({"workers": cluster.probe(scheduler, expect_workers, arl_digest)}))
+
+
+@cli.command()
+@click.option("--scheduler", metavar="ADDRESS", envvar=SCHEDULER_VARIABLE, show_envvar=True,
+              required=True, help="Dask scheduler.")
+@click.argument("hosts", nargs=-1, required=True)
+def retire(scheduler: str, hosts: tuple[str, ...]) -> None:
+    """Have the workers on HOSTS hand what they hold to the others, and end.
+
+    \b
+    Examples:
+      ical retire --scheduler tcp://10.0.0.5:8786 node3 node4
+    """
+    from ical import cluster
+
+    click.echo(json.dumps({"retired": cluster.retire(scheduler, hosts)}))
 
 
 def _execute(run: str, stages: Sequence[str], options: dict[str, Any]) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +26,9 @@ from ical import prefork
 from ical.metrics import host_name
 
 CONNECT_TIMEOUT_S = 60
+#: A host without workers for so long is lost; one that starts again is back in half of that.
+LOST_AFTER_S = 120
+WATCH_S = 5
 #: Tasks are pure, so a task that failed with its worker is simply run again.
 RETRIES = 2
 #: One task takes one unit; a worker has enough of them that only its threads limit it.
@@ -31,9 +37,21 @@ RESOURCE_UNITS = 1000
 LONE_VARIABLE = "ICAL_LONE_THREADS"
 
 
+class HostLostError(Exception):
+    """A host that holds data of the run has no workers any more; the text is for the user."""
+
+
+PREFIX = "data@"
+
+
 def data_resource(host: str) -> str:
     """The name of the Dask resource that the workers on a host carry."""
-    return f"data@{host}"
+    return PREFIX + host
+
+
+def _existing(paths: list[str]) -> tuple[str, list[str]]:
+    """This worker's host, and those of the paths that are there."""
+    return host_name(), [path for path in paths if os.path.isdir(path)]
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,10 @@ def _describe() -> tuple[str, int]:
 
 
 class Cluster:
-    """A connected cluster: who its workers are and how to place tasks on them."""
+    """A connected cluster: who its workers are and how to place tasks on them.
+
+    Tasks are pure, but no two are alike: that Dask need not hash their images, they are not told.
+    """
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -75,24 +96,74 @@ class Cluster:
         """The names of the hosts that have workers, sorted."""
         return sorted({w.host for w in self.workers()})
 
-    def check_hosts(self, needed: set[str]) -> None:
-        """Raise InputError when a host that owns partitions has no worker here."""
-        missing = sorted(needed - set(self.hosts()))
-        if missing:
-            raise InputError(
-                f"Partitions of this run are on {', '.join(missing)}, where this cluster has no "
-                f"workers: run it where its data are, or start a new run."
-            )
+    def _hosts_known(self) -> set[str]:
+        """The hosts that have workers, as the scheduler knows them; no worker is asked."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return {name.removeprefix(PREFIX) for worker in workers for name in worker["resources"]
+                if name.startswith(PREFIX)}
+
+    def wait_for_hosts(self, needed: set[str]) -> set[str]:
+        """Those of the hosts that have no worker, and got none within `LOST_AFTER_S`."""
+        limit = time.monotonic() + LOST_AFTER_S
+        while (missing := needed - self._hosts_known()) and time.monotonic() < limit:
+            time.sleep(1)
+        return missing
+
+    def paths_there(self, paths: list[str]) -> dict[str, set[str]]:
+        """Which of some paths there are on each host."""
+        found: dict[str, set[str]] = {}
+        for host, there in self.client.run(_existing, paths).values():
+            found.setdefault(host, set()).update(there)
+        return found
+
+    @contextmanager
+    def watching(self, hosts: set[str]) -> Iterator[None]:
+        """Wait for tasks of these hosts' data no longer than there is hope for them.
+
+        Raises
+        ------
+        HostLostError: one of the hosts was without workers for `LOST_AFTER_S`.
+        """
+        over = threading.Event()
+        lost: list[str] = []
+        watch = threading.Thread(target=self._watch, args=(hosts, over, lost), daemon=True)
+        watch.start()
+        try:
+            yield
+        except CancelledError:
+            if lost:
+                raise HostLostError(
+                    f"{', '.join(sorted(lost))} had no workers for {LOST_AFTER_S} s and is given "
+                    f"up") from None
+            raise
+        finally:
+            over.set()
+            watch.join()
+
+    def _watch(self, hosts: set[str], over: threading.Event, lost: list[str]) -> None:
+        """Cancel all tasks, so that nobody waits for them, once a host is lost."""
+        seen = dict.fromkeys(hosts, time.monotonic())
+        while not over.wait(WATCH_S):
+            try:
+                known = self._hosts_known()
+            except (OSError, TimeoutError):  # the scheduler is busy, or gone: the client will tell
+                continue
+            now = time.monotonic()
+            seen.update(dict.fromkeys(hosts & known, now))
+            lost += [host for host, last in seen.items() if now - last > LOST_AFTER_S]
+            if lost:
+                self.client.cancel([Future(key, self.client) for key in list(self.client.futures)])
+                return
 
     def submit(self, host: str, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run one task on the host that owns its data."""
         return self.client.submit(
-            function, *arguments, resources={data_resource(host): 1}, retries=RETRIES
+            function, *arguments, resources={data_resource(host): 1}, retries=RETRIES, pure=False
         )
 
     def submit_anywhere(self, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run one task that needs no host's data."""
-        return self.client.submit(function, *arguments, retries=RETRIES)
+        return self.client.submit(function, *arguments, retries=RETRIES, pure=False)
 
 
 @contextmanager
@@ -185,6 +256,18 @@ def probe(scheduler: str, expect_workers: int, arl_digest: str) -> list[dict[str
                 f"arl,dask again."
             )
     return sorted(entries, key=lambda e: (e["host"], e["worker"]))
+
+
+def retire(scheduler: str, hosts: Sequence[str]) -> list[str]:
+    """Have the workers on some hosts hand what they hold to the others, and end.
+
+    Returns their addresses.
+    """
+    with connect(scheduler, workers=0, threads=1, memory_limit=None) as cluster:
+        leaving = [w.address for w in cluster.workers() if w.host in hosts]
+        if leaving:
+            cluster.client.retire_workers(leaving)
+    return leaving
 
 
 def _wait_for_workers(client: Client, expected: int) -> None:

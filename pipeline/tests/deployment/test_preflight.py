@@ -50,7 +50,8 @@ def test_an_inventory_without_our_groups_is_refused(playbook, tmp_path, name):
     inventory.write_text("all: {hosts: {somewhere: {}}}\n")
     result = playbook("-i", str(inventory), name)
     assert result.returncode != 0
-    assert "must have one host in the group managers (it has 0)" in " ".join(result.stdout.split())
+    told = " ".join(result.stdout.split())
+    assert "must have one, three or five hosts in the group managers (it has 0)" in told
 
 
 @pytest.fixture(name="pair")
@@ -85,3 +86,15 @@ def test_nobody_who_answers_is_not_success(playbook, pair):
     result = playbook("-i", pair, "teardown.yml", "--limit", "away")
     assert result.returncode != 0
     assert "away does not answer, nor does any other host" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(("asked", "told"), [
+    ("nowhere,here", "nowhere is not in the inventory."),
+    ("here", "No manager would be left: make another host a manager first"),
+    ("away", "No worker would be left"), ("", "Say which hosts are to leave")])
+def test_hosts_that_may_not_leave_are_refused(playbook, pair, tmp_path, asked, told):
+    result = playbook("-i", pair, "playbooks/remove_hosts.yml", "-e", f"hosts={asked}",
+                      "-e", f"ical_state_dir={tmp_path / 'state'}")
+    assert result.returncode != 0
+    assert told in " ".join(result.stdout.split()), result.stdout
+    assert "changed=0" in result.stdout

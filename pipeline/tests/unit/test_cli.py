@@ -274,6 +274,15 @@ def test_probe_prints_one_json_line(monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["workers"][0]["host"] == "h"
 
 
+def test_retire_prints_who_was_retired(monkeypatch, capsys):
+    fake = types.ModuleType("ical.cluster")
+    fake.retire = lambda scheduler, hosts: [f"{scheduler} {host}" for host in hosts]
+    monkeypatch.setitem(sys.modules, "ical.cluster", fake)
+    monkeypatch.setattr("ical.cluster", fake, raising=False)
+    assert run("retire", "--scheduler", "tcp://h:1", "one", "two") == 0
+    assert json.loads(capsys.readouterr().out) == {"retired": ["tcp://h:1 one", "tcp://h:1 two"]}
+
+
 def test_installed_entry_point_is_main():
     done = subprocess.run([sys.executable, "-m", "ical.cli", "--version"], capture_output=True,
                           text=True, check=True, env=ENVIRONMENT)

@@ -20,6 +20,7 @@ from ical.cluster import Cluster
 from ical.context import RunContext
 from ical.imager import BandImages, Imager, combine
 from ical.partitions import Plan
+from ical.stages import remake
 from ical.stages.image import band_edges, grid_of
 from ical.stages.model import plan_run, set_up
 from ical.stages.observed import Observed
@@ -60,20 +61,33 @@ def setup_of(context: RunContext) -> Observed:
     return Observed.from_dict(read_json(context.store.folder / OBSERVATION) or {})
 
 
-def stored_plan(context: RunContext, cluster: Cluster) -> Plan:
-    """The plan that the model stage kept; its hosts must have workers."""
-    plan = Plan.from_dict(read_json(context.store.folder / "plan.json") or {})
-    cluster.check_hosts({p.host for p in plan.partitions})
-    return plan
+def paths_of(context: RunContext, plan: Plan) -> dict[str, str]:
+    """Where the stores of a plan's partitions are, by name."""
+    return {p.name: context.store.partition_path(p.name) for p in plan.partitions}
+
+
+@contextmanager
+def data_of(context: RunContext, cluster: Cluster) -> Iterator[tuple[Observed, Plan]]:
+    """The observation and the plan that the model stage kept; all partitions are there.
+
+    Raises
+    ------
+    HostLostError: meanwhile a host that owns some has no workers any more.
+    """
+    setup = setup_of(context)
+    kept = Plan.from_dict(read_json(context.store.folder / "plan.json") or {})
+    plan = remake.complete(context, cluster, setup, kept, paths_of(context, kept))
+    if plan != kept:
+        keep_plan(context, plan)
+    with cluster.watching({p.host for p in plan.partitions}):
+        yield setup, plan
 
 
 def imager_of(
-    context: RunContext, setup: Observed, cluster: Cluster, column: str
+    context: RunContext, setup: Observed, cluster: Cluster, plan: Plan, column: str
 ) -> tuple[Imager, np.ndarray]:
     """The imager of a run's data column, and the edges of its bands, Hz (band, 2)."""
-    plan = stored_plan(context, cluster)
-    sources = {p.name: Source(context.store.partition_path(p.name), column)
-               for p in plan.partitions}
+    sources = {name: Source(path, column) for name, path in paths_of(context, plan).items()}
     grid = grid_of(context.parameters, setup)
     imaging = context.parameters.imaging
     mask = (read_mask(imaging.mask, setup.npixel, setup.cell, setup.phase_centre)

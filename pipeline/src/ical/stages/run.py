@@ -23,9 +23,11 @@ from ical.stages.foresee import foresee, foresee_again
 from ical.stages.loopfile import LoopKeeper
 from ical.stages.model import IDEAL, Setup
 from ical.stages.observed import Observed
+from ical.stages.remake import survives_hosts
 from ical.store import write_json
 
 
+@survives_hosts
 def run_model(context: RunContext) -> None:
     """Simulate or read the observation; every partition stays on the host that owns it."""
     found = None if context.parameters.simulated else ingest.set_up(context.parameters)
@@ -47,7 +49,9 @@ def _simulate(context: RunContext, cluster: Cluster) -> tuple[Plan, dict[str, in
     plan = files.new_plan(context, setup, cluster)
     start.look(context.parameters, setup, plan)
     context.progress.update(0.1, f"simulating {len(plan.partitions)} partitions")
-    return plan, model.simulate(cluster, context.parameters, setup, plan, _paths(context, plan))
+    with cluster.watching({p.host for p in plan.partitions}):
+        return plan, model.simulate(
+            cluster, context.parameters, setup, plan, files.paths_of(context, plan))
 
 
 def _ingest(
@@ -59,9 +63,10 @@ def _ingest(
     start.look(context.parameters, setup, plan)
     n = len(plan.partitions)
     context.progress.update(0.1, f"reading {n} partitions")
-    done = ingest.ingest(cluster, contents, plan, _paths(context, plan),
-                         context.parameters.receptors, lambda number: (
-        context.progress.update(0.1 + 0.9 * number / n, "partitions sent", number, n)))
+    with cluster.watching({p.host for p in plan.partitions}):
+        done = ingest.ingest(cluster, contents, plan, files.paths_of(context, plan),
+                             context.parameters.receptors, lambda number: (
+            context.progress.update(0.1 + 0.9 * number / n, "partitions sent", number, n)))
     empty = ingest.empty_bands(plan, done)
     if empty:
         context.progress.warning(
@@ -71,18 +76,14 @@ def _ingest(
     return plan, {name: read.nbytes for name, read in done.items()}
 
 
-def _paths(context: RunContext, plan: Plan) -> dict[str, str]:
-    return {p.name: context.store.partition_path(p.name) for p in plan.partitions}
-
-
+@survives_hosts
 def run_image(context: RunContext) -> None:
     """Continuum imaging of the data: simulated ones without gain errors, others as they are."""
-    with files.cluster_of(context) as cluster:
+    with files.cluster_of(context) as cluster, files.data_of(context, cluster) as (setup, plan):
         foresee_again(context, cluster)
         meter = StageMeter(cluster.client).start()
-        setup = files.setup_of(context)
         column = IDEAL if context.parameters.simulated else "VISIBILITY"
-        imager, edges = files.imager_of(context, setup, cluster, column)
+        imager, edges = files.imager_of(context, setup, cluster, plan, column)
         cycles = context.parameters.imaging.clean.major_cycles
         context.progress.update(0.05, "dirty images and point spread functions")
         sky = start.start_image(context.parameters.imaging.start_model, setup, edges)
@@ -98,13 +99,13 @@ def run_image(context: RunContext) -> None:
         "quality": quality, "rms_jy": list(result.rms), "warnings": context.progress.warnings})
 
 
+@survives_hosts
 def run_selfcal(context: RunContext) -> None:
     """ICAL of the observed data."""
-    with files.cluster_of(context) as cluster:
+    with files.cluster_of(context) as cluster, files.data_of(context, cluster) as (setup, plan):
         foresee_again(context, cluster)
         meter = StageMeter(cluster.client).start()
-        setup = files.setup_of(context)
-        imager, edges = files.imager_of(context, setup, cluster, "VISIBILITY")
+        imager, edges = files.imager_of(context, setup, cluster, plan, "VISIBILITY")
         context.progress.update(0.02, "dirty images and point spread functions")
         loop = selfcal.SelfCalibration(
             imager, context.parameters, setup, edges,
@@ -127,7 +128,7 @@ def _write_selfcal(
     loop: selfcal.SelfCalibration, result: selfcal.SelfcalResult,
 ) -> dict[str, Any]:
     """Images, gain tables and corrected visibilities of the accepted state; their quality."""
-    gains = loop.gains(result.solutions, result.terms)
+    gains = loop.terms.gains(result.solutions, result.terms)
     beams = tuple(fit_beams(result.psf, imager.grid.cell))
     restored = files.ImageFiles(context, "selfcal", setup, edges).write_all(
         result.dirty, result.psf, result.model, result.residual, beams)

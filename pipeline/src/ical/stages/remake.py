@@ -1,0 +1,70 @@
+"""What is lost with a host: its partitions, which are made again on the hosts that are left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+
+from ical.cluster import Cluster, HostLostError
+from ical.context import RunContext
+from ical.partitions import Partition, Plan
+from ical.stages import ingest, model
+from ical.stages.observed import Observed
+
+
+def complete(
+    context: RunContext, cluster: Cluster, setup: Observed, plan: Plan, paths: dict[str, str]
+) -> Plan:
+    """The plan whose partitions are all there: those that are not are made again, from the seed or
+    the Measurement Set, where a host is lost on the others in turn.
+
+    Raises
+    ------
+    InputError: the Measurement Set is no longer there.
+    """
+    gone = cluster.wait_for_hosts({p.host for p in plan.partitions})
+    there = cluster.paths_there(list(paths.values()))
+    lost = [p for p in plan.partitions
+            if p.host in gone or paths[p.name] not in there.get(p.host, set())]
+    if not lost:
+        return plan
+    moved = _deal(lost, gone, cluster.hosts())
+    told = f"{len(lost)} of {len(plan.partitions)} partitions are made again"
+    context.progress.warning(told + (f", as {', '.join(sorted(gone))} is lost" if gone else ""))
+    _make(context, cluster, setup, Plan(plan.bands, tuple(moved.values())), paths)
+    return Plan(plan.bands, tuple(moved.get(p.name, p) for p in plan.partitions))
+
+
+def _deal(lost: list[Partition], gone: set[str], hosts: list[str]) -> dict[str, Partition]:
+    """The lost partitions by name, those of hosts that are gone dealt to others in turn."""
+    orphans = [p for p in lost if p.host in gone]
+    dealt = {p.name: replace(p, host=hosts[k % len(hosts)]) for k, p in enumerate(orphans)}
+    return {p.name: dealt.get(p.name, p) for p in lost}
+
+
+def _make(
+    context: RunContext, cluster: Cluster, setup: Observed, plan: Plan, paths: dict[str, str]
+) -> None:
+    parameters = context.parameters
+    with cluster.watching({p.host for p in plan.partitions}):
+        if isinstance(setup, model.Setup):
+            model.simulate(cluster, parameters, setup, plan, paths)
+        else:
+            contents, _ = ingest.set_up(parameters)
+            ingest.ingest(cluster, contents, plan, paths, parameters.receptors, lambda number: None)
+
+
+def survives_hosts(stage: Callable[[RunContext], None]) -> Callable[[RunContext], None]:
+    """The stage, begun again from its last checkpoint when a host that holds data is lost."""
+
+    @wraps(stage)
+    def run(context: RunContext) -> None:
+        while True:
+            try:
+                return stage(context)
+            except HostLostError as lost:
+                context.progress.warning(str(lost))
+                context = replace(context, resume=True)
+
+    return run

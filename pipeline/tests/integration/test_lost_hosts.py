@@ -1,0 +1,143 @@
+"""What is lost with a host: its partitions, which are made again on those that are left.
+
+The shipped run `tiny` on a cluster of two "hosts": worker processes that carry their names.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from distributed import Client, Nanny, Scheduler, SpecCluster
+
+import ical.cluster
+from arl.io.fits import read_image
+from ical.cluster import Cluster, HostLostError, data_resource
+from ical.context import RunContext
+from ical.parameters import load
+from ical.progress import Progress
+from ical.stages import run
+from ical.store import Store
+
+pytestmark = pytest.mark.integration
+
+#: Of the peak of the dirty image.
+TOLERANCE = 1e-5
+#: s that the hosts of the tests may be without workers.
+PATIENCE_S = 2
+
+
+class Quiet:
+    """A sink that keeps what it is told."""
+
+    def emit(self, event):
+        """Told to nobody."""
+
+    def close(self):
+        """Nothing is open."""
+
+
+class Given:
+    """A connector to a cluster that is there."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+
+    @contextmanager
+    def connect(self):
+        """The cluster."""
+        yield self.cluster
+
+
+def host(name):
+    """The one worker of a host of that name."""
+    return {"cls": Nanny, "options": {
+        "nthreads": 1, "resources": {data_resource(name): 1000}, "env": {"ICAL_HOST": name}}}
+
+
+@pytest.fixture(name="hosts")
+def hosts_fixture(monkeypatch):
+    """A cluster of two hosts, and what takes one of them away."""
+    monkeypatch.setattr(ical.cluster, "LOST_AFTER_S", PATIENCE_S)
+    monkeypatch.setattr(ical.cluster, "WATCH_S", 0.2)
+    with SpecCluster(workers={name: host(name) for name in ("one", "two")}, silence_logs="ERROR",
+                     scheduler={"cls": Scheduler, "options": {"dashboard_address": ":0", "port": 0}}
+                     ) as made, Client(made) as client:
+        client.wait_for_workers(2)
+        yield Cluster(client), lambda name: made.sync(made.workers[name].close)
+
+
+def stage(name, cluster, store, parameters):
+    """Run a stage; returns its warnings."""
+    progress = Progress(name, Quiet())
+    with progress.running():
+        getattr(run, f"run_{name}")(RunContext(parameters, store, progress, Given(cluster), True))
+    return progress.warnings
+
+
+def owners(store):
+    """The host of each partition in the plan of a run."""
+    plan = json.loads((store.folder / "plan.json").read_text())
+    return {p["name"]: p["host"] for p in plan["partitions"]}
+
+
+def test_partitions_of_a_lost_host_are_made_again_elsewhere(hosts, tmp_path):
+    cluster, take_away = hosts
+    parameters = load("tiny")
+    store = Store.create(parameters, tmp_path, run_id="run")
+    stage("model", cluster, store, parameters)
+    before = owners(store)
+    assert set(before.values()) == {"one", "two"}
+    assert stage("image", cluster, store, parameters) == []
+    whole = read_image(store.folder / "image" / "restored_combined.fits")[0]
+    take_away("two")
+    for name, owner in before.items():
+        if owner == "two":
+            shutil.rmtree(store.partition_path(name))
+    number = sum(owner == "two" for owner in before.values())
+    assert stage("image", cluster, store, parameters) == [
+        f"{number} of {len(before)} partitions are made again, as two is lost"]
+    assert set(owners(store).values()) == {"one"}
+    again = read_image(store.folder / "image" / "restored_combined.fits")[0]
+    assert np.abs(again - whole).max() <= TOLERANCE * np.abs(whole).max()
+
+
+def test_a_partition_that_is_gone_from_its_host_is_made_there(hosts, tmp_path):
+    cluster, _ = hosts
+    parameters = load("tiny")
+    store = Store.create(parameters, tmp_path, run_id="run")
+    stage("model", cluster, store, parameters)
+    before = owners(store)
+    name = next(iter(before))
+    shutil.rmtree(store.partition_path(name))
+    warned = stage("image", cluster, store, parameters)
+    assert warned == [f"1 of {len(before)} partitions are made again"]
+    assert owners(store) == before
+
+
+def test_nobody_waits_for_the_tasks_of_a_lost_host(hosts):
+    cluster, take_away = hosts
+
+    def wait():
+        with cluster.watching({"one", "two"}):
+            task = cluster.submit("two", time.sleep, 60)
+            take_away("two")
+            cluster.client.gather([task])
+
+    with pytest.raises(HostLostError, match="two had no workers"):
+        wait()
+    assert cluster.submit("one", abs, -1).result() == 1
+
+
+def test_retired_workers_hand_over_what_they_hold(hosts):
+    cluster, _ = hosts
+    held = cluster.submit("two", abs, -7)
+    held.result()
+    address = cluster.client.scheduler.address
+    assert len(ical.cluster.retire(address, ["two"])) == 1
+    assert held.result() == 7
+    assert cluster.hosts() == ["one"]
