@@ -168,10 +168,9 @@ class SelfCalibration:
             return True
         if any(self._smoothing_widths(term.name)) or self._is_interpolated(term.name):
             return False
-        plan = self._imager.plan
-        times = [p.times for p in plan.of_band(0)]
-        return (is_inside(term.time_block, times)
-                and is_inside(term.channel_block, list(plan.bands)))
+        partitions = self._imager.plan.partitions
+        return (is_inside(term.time_block, [p.times for p in partitions])
+                and is_inside(term.channel_block, [p.channels for p in partitions]))
 
     def _work(
         self, partition: Partition, terms: str, before: Solutions, first: bool
