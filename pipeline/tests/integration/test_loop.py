@@ -115,7 +115,7 @@ def test_self_calibration_from_a_blank_start_recovers_gains_and_fluxes(cluster, 
     errors = []
     everywhere = model.injected_gains(parameters, setup)
     for partition in plan.partitions:
-        (gain,) = loop.gains(result.solutions, "T")[partition.name]
+        (gain,) = loop.terms.gains(result.solutions, "T")[partition.name]
         injected = everywhere[slice(*partition.times), :, slice(*partition.channels)]
         turned = gain * np.conj(injected)
         turned = turned / np.exp(1j * np.angle(turned.mean(axis=1, keepdims=True)))
@@ -189,7 +189,7 @@ def test_a_start_model_is_calibrated_on_first(cluster, observed, tmp_path):
         loop = loop_of(imager, run, setup, edges)
         blank = np.zeros((2, 256, 256), np.float32)
         ((solutions, _),) = loop.calibrate(blank, ["T"], {}, first=True)
-        gains = loop.gains(solutions, "T")
+        gains = loop.terms.gains(solutions, "T")
         rms[name] = np.abs(imager.residual(np.zeros((2, 256, 256)), gains).image).max()
     # with the true sky as its model the image of the corrected data has the true peak
     assert rms["known"] == pytest.approx(setup.flux.max(), rel=0.1)
