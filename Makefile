@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint unit integration validation molecule soak bench bench-peers quality docs lock clean
+.PHONY: help setup run test check lint unit integration validation molecule test-all bench bench-peers quality docs lock clean
 # ansible and molecule find each other, and the project's configuration, wherever make is called from
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -67,12 +67,14 @@ SCENARIOS := default cluster
 molecule: setup ## deploy, verify and release on test hosts: make molecule [SCENARIOS=cluster]
 	for scenario in $(SCENARIOS); do $(BIN)/molecule test -s $$scenario; done
 
-soak: setup ## a test host up and down ten times without a pause: make soak [SOAK_TIMES=3]
-	$(BIN)/molecule test -s soak
-
 test: lint ## everything: lint, all tests, and molecule on test hosts (under 40 minutes)
 	$(PYTEST) -q tests
 	$(MAKE) --no-print-directory molecule
+
+ALL_SCENARIOS := default cluster scale faults secure upgrade release soak
+test-all: lint ## everything there is: all tests and every scenario of molecule (hours)
+	$(PYTEST) -q tests
+	$(MAKE) --no-print-directory molecule SCENARIOS="$(ALL_SCENARIOS)"
 
 bench: setup ## named runs against their bars, stages against their kernels: make bench [ARGS="overhead --pairs 5"]
 	$(PYTEST) -q -m bench tests/validation

@@ -17,6 +17,10 @@ options:
     type: list
     elements: str
     required: true
+  addresses:
+    description: IP addresses that a role answers at, by role; for clients that check it.
+    type: dict
+    default: {}
   days:
     description: Days that the certificates are valid.
     type: int
@@ -50,6 +54,7 @@ expires:
 """
 
 import datetime
+import ipaddress
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -94,7 +99,15 @@ def pem_of_key(key) -> str:
                              serialization.NoEncryption()).decode()
 
 
-def make(roles: list[str], days: int) -> dict:
+def named_at(certificate, addresses: list[str]):
+    """The certificate to be, for a server at these addresses."""
+    if not addresses:
+        return certificate
+    names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+    return certificate.add_extension(x509.SubjectAlternativeName(names), critical=False)
+
+
+def make(roles: list[str], days: int, addresses: dict[str, list[str]]) -> dict:
     """Authority, certificates, identity and end."""
     end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
     issuer = "ical-swarm deployment"
@@ -105,7 +118,7 @@ def make(roles: list[str], days: int) -> dict:
     certificates = {}
     for role in roles:
         key = ec.generate_private_key(ec.SECP256R1())
-        signed = (builder(f"ical-{role}", issuer, key, end)
+        signed = (named_at(builder(f"ical-{role}", issuer, key, end), addresses.get(role, []))
                   .add_extension(x509.ExtendedKeyUsage(usage(role)), critical=False)
                   .sign(authority_key, hashes.SHA256()))
         certificates[role] = pem(signed) + pem_of_key(key)
@@ -117,13 +130,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "roles": {"type": "list", "elements": "str", "required": True},
+            "addresses": {"type": "dict", "default": {}},
             "days": {"type": "int", "default": 90},
         },
         supports_check_mode=True,
     )
     if x509 is None:
         module.fail_json(msg=missing_required_lib("cryptography"))
-    module.exit_json(changed=False, **make(module.params["roles"], module.params["days"]))
+    given = module.params
+    module.exit_json(changed=False, **make(given["roles"], given["days"], given["addresses"]))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def memory() -> int:
 
 def describe_host(wanted: dict) -> dict:
     """What there is beside the engine."""
-    names = ("docker", "swarm", "image")
+    names = ("docker", "swarm", "image", "registry")
     routes = text("/proc/net/route")
     return {
         "clock": time.time(),

@@ -18,8 +18,6 @@ from typing import TextIO
 
 import numpy as np
 import radler
-from astropy.io import fits
-from scipy.ndimage import binary_dilation
 
 from arl.errors import InputError
 from arl.quality import robust_rms
@@ -158,6 +156,8 @@ def auto_mask(model: np.ndarray, *, dilation: int = 1) -> np.ndarray:
     Components of extended scales have put their whole shape into the model, so one mask serves
     all scales.
     """
+    from scipy.ndimage import binary_dilation
+
     found = np.any(np.asarray(model) != 0, axis=0)
     if dilation < 1:
         return found
@@ -180,11 +180,24 @@ def _minor_loop(
         count = int(engine.iteration_number)
         with _descriptor_dropped():
             del engine
+    _drop_rounding(work.model)
     return count, more
+
+
+def _drop_rounding(model: np.ndarray) -> None:
+    """Set to 0, in place, what no single-precision sum tells from 0 beside a band's peak.
+
+    Radler convolves its scales by Fourier transforms, whose rounding leaves some in every pixel.
+    """
+    for band in model:
+        size = np.abs(band)
+        band[size < np.finfo(np.float32).eps * size.max()] = 0
 
 
 def _write_mask(path: Path, mask: np.ndarray, cell: float) -> str:
     """A mask as the file that radler reads: the array's own axes, and the cards it insists on."""
+    from astropy.io import fits
+
     hdu = fits.PrimaryHDU(mask.astype(np.float32))
     step = float(np.degrees(cell))
     for axis, kind in enumerate(("RA---SIN", "DEC--SIN"), start=1):

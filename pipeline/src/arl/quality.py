@@ -6,10 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, optimize
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from arl.conventions import MAD_TO_SIGMA, lm_axis
 from arl.errors import InputError
@@ -89,6 +85,8 @@ def isolated(
 
 def _pairs(l: np.ndarray, m: np.ndarray, radius: float) -> np.ndarray:
     """Index pairs (pair, 2), each once, of points nearer than a radius."""
+    from scipy.spatial import cKDTree
+
     return cKDTree(np.column_stack([l, m])).query_pairs(radius, output_type="ndarray")
 
 
@@ -146,6 +144,9 @@ def _groups(
     Friendship needs one of the two to be asked for, so that a crowd of faint ones does not join
     the whole field; nor does a neighbour of under a thousandth of the flux matter.
     """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     pairs = _pairs(l, m, radius)
     if len(pairs):
         bright = np.where(asked[pairs], flux[pairs], 0).max(axis=1)
@@ -158,6 +159,8 @@ def _groups(
 
 def _fit_group(restored: np.ndarray, start: np.ndarray, beam: Beam, cell: float) -> np.ndarray:
     """Fit Gaussians together; start and result are (source, [l, m, flux])."""
+    from scipy.optimize import least_squares
+
     lp, mp, values = _pixels_around(restored, start[:, 0], start[:, 1], beam, cell)
     scale = np.array([beam.minor, beam.minor, max(np.abs(start[:, 2]).max(), 1e-12)])
 
@@ -166,7 +169,7 @@ def _fit_group(restored: np.ndarray, start: np.ndarray, beam: Beam, cell: float)
         model = sum(s * gaussian(beam, lp - l, mp - m) for l, m, s in sources)
         return (model - values) / scale[2]
 
-    fit = optimize.least_squares(misfit, (start / scale).ravel(), method="trf", x_scale="jac")
+    fit = least_squares(misfit, (start / scale).ravel(), method="trf", x_scale="jac")
     return fit.x.reshape(-1, 3) * scale
 
 
@@ -271,6 +274,8 @@ def cross_match(
     With the truth as the first list `fraction` is the completeness; with the found sources
     first it is the reliability.
     """
+    from scipy.spatial import cKDTree
+
     if len(other_l) == 0 or len(l) == 0:
         return CrossMatch(np.full(len(l), -1), np.full(len(l), np.inf))
     tree = cKDTree(np.column_stack([other_l, other_m]))
@@ -292,11 +297,13 @@ def find_peaks(
     detection filter (as DAOFIND's) would add nothing: in a restored image noise and sources have
     the beam's scale already, and `fit_sources` measures what is found here.
     """
+    from scipy.ndimage import maximum_filter
+
     reach = max(1, round(beam.major / cell / 2))
     offset = np.arange(-reach, reach + 1)
     around = np.hypot(offset[:, None], offset[None, :]) <= reach
     around |= np.maximum(np.abs(offset)[:, None], np.abs(offset)[None, :]) <= 1
-    highest = ndimage.maximum_filter(restored, footprint=around, mode="constant", cval=-np.inf)
+    highest = maximum_filter(restored, footprint=around, mode="constant", cval=-np.inf)
     i, j = np.nonzero((restored == highest) & (restored > threshold))
     axis = lm_axis(restored.shape[0], cell)
     return axis[i], axis[j], np.asarray(restored[i, j], float)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, optimize
 
 from arl.errors import InputError
 
@@ -58,6 +57,7 @@ def fit_beam(psf: np.ndarray, cell: float) -> Beam:
     InputError: the PSF has no peak at its centre (no data were imaged).
     """
     from scipy.ndimage import label
+    from scipy.optimize import least_squares
 
     n = psf.shape[0]
     half = min(n // 2, 40)
@@ -77,7 +77,7 @@ def fit_beam(psf: np.ndarray, cell: float) -> Beam:
         return np.exp(-0.5 * form) - values
 
     start = FWHM / (np.sqrt(keep.sum() / np.pi) * 2 * cell)
-    p = optimize.least_squares(misfit, [start, 0.0, start], x_scale=start).x
+    p = least_squares(misfit, [start, 0.0, start], x_scale=start).x
     root = np.array([[p[0], 0.0], [p[1], p[2]]])
     return _beam_of(root.T @ root)
 
@@ -87,6 +87,8 @@ def restore(model: np.ndarray, residual: np.ndarray, beam: Beam, cell: float) ->
 
     The image is padded so that nothing wraps around.
     """
+    from scipy import fft
+
     n = model.shape[0]
     reach = int(np.ceil(3 * beam.major / cell))
     size = fft.next_fast_len(n + 2 * reach, real=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.table import Column, Table
 
 from arl.conventions import lm_axis, lmn_to_radec, radec_to_lmn
 from arl.errors import InputError
 from arl.restoration import Beam, gaussian
+
+if TYPE_CHECKING:
+    from astropy.table import Column, Table
 
 CATALOGUES = {"gleam": "gleam_2015_ra30_dec-60.csv"}
 #: Columns that name the same thing: our own CSV first, then GLEAM EGC (VizieR VIII/100, and as
@@ -71,6 +74,8 @@ def load_catalogue(name_or_path: str) -> Components:
     ------
     InputError: no such catalogue, or columns for position and flux are missing.
     """
+    from astropy.table import Table
+
     if name_or_path in CATALOGUES:
         file = resources.files("arl") / "data" / "catalogues" / CATALOGUES[name_or_path]
         table = Table.read(file.read_text(), format="ascii.csv", comment="#")

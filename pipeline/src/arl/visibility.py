@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -161,9 +161,22 @@ def stokes_i(
         (pair for pair in PARALLEL_HANDS if set(pair) <= set(products)), None)
     if hands is None:
         raise InputError(f"Stokes I can't be made from correlations {', '.join(products)}.")
-    index = [products.index(h) for h in hands]
-    return combine_hands(dataset[column].values[..., index], dataset["WEIGHT"].values[..., index],
-                         dataset["FLAG"].values[..., index])
+    index = slice(None) if len(hands) == len(products) else [products.index(h) for h in hands]
+    shape = dataset[column].shape[:-1]
+    vis, weight = np.empty(shape, np.complex64), np.empty(shape, np.float32)
+    for times in _chunks_of(dataset[column]):
+        part = dataset.isel(time=times)
+        vis[times], weight[times] = combine_hands(
+            *(part[name].values[..., index] for name in (column, "WEIGHT", "FLAG")))
+    return vis, weight
+
+
+def _chunks_of(array: xr.DataArray) -> Iterator[slice]:
+    """Slices of times as they are stored together: what is read at once, to save memory."""
+    count = array.sizes["time"]
+    step = (array.encoding.get("chunks") or (count,))[0]
+    for start in range(0, count, step):
+        yield slice(start, start + step)
 
 
 def receptors(dataset: xr.Dataset, column: str = "VISIBILITY") -> np.ndarray | None:

@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from ical.forecast import CLEAN_PIXEL_S, GRID_PLANE_PIXEL_S, GRID_VISIBILITY_S, LEAST_PLANES
+from arl.cost import GRID_VISIBILITY_S, LEAST_PLANES, PLANE_PIXEL_S
+from ical.forecast import CLEAN_PIXEL_S
 
 #: The widest band as a share of its frequency. A source of index -0.8 then strays from the model by
 #: 0.8 x 0.01 / sqrt(12) = 0.2 % (rms), with opposite signs at both ends of the band: residuals of
@@ -30,6 +31,6 @@ def band_count(frequency: np.ndarray, visibilities: int, npixel: int) -> int:
     n = frequency.size
     spacing = float(np.ptp(frequency)) / max(n - 1, 1)
     wide = n if spacing == 0 else max(1, math.floor(WIDEST * frequency.min() / spacing + 1e-9))
-    per_pixel = LEAST_PLANES * GRID_PLANE_PIXEL_S + SCALES * CLEAN_PIXEL_S
+    per_pixel = LEAST_PLANES * PLANE_PIXEL_S + SCALES * CLEAN_PIXEL_S
     affordable = max(CHEAP, math.floor(visibilities * GRID_VISIBILITY_S / (npixel**2 * per_pixel)))
     return min(math.ceil(n / wide), affordable, n)

@@ -78,7 +78,10 @@ def _describe() -> tuple[str, int]:
 
 
 class Cluster:
-    """A connected cluster: who its workers are and how to place tasks on them."""
+    """A connected cluster: who its workers are and how to place tasks on them.
+
+    Tasks are pure, but no two are alike: that Dask need not hash their images, they are not told.
+    """
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -160,12 +163,12 @@ class Cluster:
     def submit(self, host: str, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run one task on the host that owns its data."""
         return self.client.submit(
-            function, *arguments, resources=self.place(host), retries=RETRIES
+            function, *arguments, resources=self.place(host), retries=RETRIES, pure=False
         )
 
     def submit_anywhere(self, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run one task that needs no host's data."""
-        return self.client.submit(function, *arguments, retries=RETRIES)
+        return self.client.submit(function, *arguments, retries=RETRIES, pure=False)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a run will cost: memory, disk, tasks, partitions and time, before anything is done.
 
-A pure function of sizes. The constants below are the cost model; they are per thread of a
-present-day core and were taken from measurements of the kernels alone.
+A pure function of sizes. The constants below and those of `arl.cost` are the cost model; they are
+per thread of a present-day core and were taken from measurements of the kernels alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from arl import cost
 from ical.parameters import Parameters, Resources
 from ical.partitions import Plan
 
@@ -20,16 +21,8 @@ if TYPE_CHECKING:
     from ical.stages.observed import Observed
 
 # --- time, seconds of one thread -------------------------------------------------------------
-#: Gridding or degridding one visibility.
-GRID_VISIBILITY_S = 2.5e-7
-#: One w-plane of one gridder call, per pixel: a transform of the image padded to twice its area.
-GRID_PLANE_PIXEL_S = 1.5e-8
-#: Planes that any call has: the support of the kernel.
-LEAST_PLANES = 6
-#: One component at one visibility of the direct sum.
-COMPONENT_VISIBILITY_S = 6e-9
-#: The same with smearing costs this many times as much.
-SMEARED = 20
+#: The direct sum with smearing costs this many times as much as without.
+SMEARED = 50
 #: One minor loop, per pixel, band and scale.
 CLEAN_PIXEL_S = 3e-7
 #: Reading, weighting and writing one visibility once.
@@ -205,9 +198,8 @@ def visibility_bytes(sizes: Sizes) -> int:
 
 def _call_seconds(sizes: Sizes) -> float:
     """All partitions gridded (or degridded) once, seconds of one thread."""
-    planes = LEAST_PLANES + sizes.planes
-    return (sizes.visibilities * GRID_VISIBILITY_S
-            + sizes.partitions * planes * sizes.npixel**2 * GRID_PLANE_PIXEL_S)
+    mean = round(sizes.visibilities / sizes.partitions)
+    return sizes.partitions * cost.gridder_call(mean, sizes.planes, sizes.npixel)
 
 
 def _clean_seconds(sizes: Sizes) -> float:
@@ -225,7 +217,7 @@ def _stages(sizes: Sizes, resources: Resources) -> Iterator[tuple[str, Stage]]:
         wall = spread / side_by_side + alone / resources.threads
         return Stage(tasks, round(STAGE_START_S + wall + tasks * TASK_S, 1))
 
-    predict = (sizes.visibilities * sizes.components * COMPONENT_VISIBILITY_S
+    predict = (cost.direct_sum(sizes.visibilities, sizes.components)
                * (SMEARED if sizes.smeared else 1))
     yield "model", stage(sizes.partitions, predict + 3 * touch, 0.0)
     per_pass = sizes.partitions + sizes.bands  # the partitions and the sum of each band
@@ -239,16 +231,6 @@ def _stages(sizes: Sizes, resources: Resources) -> Iterator[tuple[str, Stage]]:
             3 * sizes.partitions + 2 * sizes.bands + n * (2 * per_pass + 1) + sizes.partitions,
             2 * call + n * (3 * call + (2 + sizes.terms) * touch) + touch, (n + 1) * minor)
     yield "report", Stage(0, STAGE_START_S)
-
-
-def w_planes(longest_w: float, half_diagonal: float) -> int:
-    """Planes over w from 0 to `longest_w` wavelengths, for a field of that radius (as a sine).
-
-    The phase w (n - 1), with n - 1 centred in its range, is sampled at 1.5 times the Nyquist rate
-    (Arras et al. 2021, section 4; negative w are folded by conjugation).
-    """
-    depth = 1.0 - math.sqrt(max(0.0, 1.0 - half_diagonal**2))
-    return math.ceil(1.5 * longest_w * depth)
 
 
 def sizes_of(parameters: Parameters) -> Sizes:
@@ -300,7 +282,7 @@ def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:
     return Sizes(
         shape.times, shape.stations, shape.baselines, shape.channels, len(plan.bands),
         len(plan.partitions), largest * shape.baselines, shape.npixel,
-        w_planes(shape.longest_w, shape.npixel * shape.cell / math.sqrt(2)), shape.components,
+        cost.w_planes(shape.longest_w, shape.npixel * shape.cell / math.sqrt(2)), shape.components,
         _scales(clean.scales, shape.npixel), clean.major_cycles, loop.cycles, loop.enabled,
         len(loop.terms), bool(parameters.observation and parameters.observation.smearing))
 

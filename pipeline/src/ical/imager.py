@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from distributed import Future
@@ -14,6 +15,8 @@ from arl.restoration import Beam, fit_beam
 from ical import tasks
 from ical.cluster import Cluster
 from ical.partitions import Partition, Plan
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,25 +82,37 @@ class Imager:
             partition, function, self.grid, self.density_of(partition), *arguments
         )
 
-    def collect(self, parts: dict[str, Future]) -> BandImages:
-        """Sum the partitions' shares of an image in the order of the plan."""
-        sums = [
-            self.cluster.submit_anywhere(
-                tasks.sum_images, [parts[p.name] for p in self.plan.of_band(band)])
-            for band in range(len(self.plan.bands))
-        ]
-        images = self.cluster.client.gather(sums)
-        return BandImages(np.stack([i.image for i in images]),
-                          np.array([i.weight for i in images]))
+    def _by_band(
+        self, parts: dict[str, Future], add: Callable[[list], T], light: bool = True
+    ) -> list[T]:
+        """What `add` makes of the parts of each band, in the order of the plan.
 
-    def gather_solutions(self, passes: dict[str, Future]) -> dict:
-        """The local solutions of every partition's pass, by partition and term."""
-        small = {n: self.cluster.submit_anywhere(tasks.solutions_of, f) for n, f in passes.items()}
-        return dict(self.cluster.client.gather(small))
+        On a worker, but that a single part which is `light` may as well travel.
+        """
+        bands = [[parts[p.name] for p in self.plan.of_band(b)]
+                 for b in range(len(self.plan.bands))]
+        travels = [light and len(own) == 1 for own in bands]
+        asked = [own[0] if alone else self.cluster.submit_anywhere(add, own)
+                 for own, alone in zip(bands, travels, strict=True)]
+        found = self.cluster.client.gather(asked)
+        return [add([part]) if alone else part
+                for part, alone in zip(found, travels, strict=True)]
 
-    def images_of(self, passes: dict[str, Future]) -> dict[str, Future]:
-        """The residual images of every partition's pass."""
-        return {n: self.cluster.submit_anywhere(tasks.image_of, f) for n, f in passes.items()}
+    def collect_passes(
+        self, passes: dict[str, Future], light: bool
+    ) -> list[tuple[dict[str, dict[str, chain.TermSolution]], BandImages | None]]:
+        """Of every way to calibrate, the local solutions by partition and term, and the image.
+
+        There is none where terms are left to solve; then matrices are in it, and it is not light.
+        """
+        bands = self._by_band(passes, tasks.sum_passes, light)
+        found = []
+        for way in zip(*bands, strict=True):
+            solutions = {p.name: s for b, own in enumerate(way)
+                         for p, s in zip(self.plan.of_band(b), own.solutions, strict=True)}
+            images = [own.image for own in way if own.image is not None]
+            found.append((solutions, _stack(images) if images else None))
+        return found
 
     def sample_snr(
         self, unit_noise: float | None, shortest: float | None, longest: float | None
@@ -113,35 +128,34 @@ class Imager:
         found = np.concatenate(squares)
         return float(np.sqrt(np.median(found[found > 0]))) if (found > 0).any() else 0.0
 
-    def merged_matrices(self, passes: dict[str, Future]) -> chain.CellMatrices:
-        """The summed matrices of the terms that span partitions."""
+    def merged_matrices(self, passes: dict[str, Future], way: int) -> chain.CellMatrices:
+        """The summed matrices of the terms that span partitions, of one way to calibrate."""
         ordered = [passes[p.name] for p in self.plan.partitions]
-        return self.cluster.submit_anywhere(tasks.merge_matrices, ordered).result()
+        return self.cluster.submit_anywhere(tasks.merge_matrices, ordered, way).result()
 
     def dirty_and_psf(self) -> tuple[BandImages, BandImages]:
         """Dirty images and point spread functions of the data as they are."""
-        both = {p.name: self.submit_pass(p, tasks.dirty_and_psf) for p in self.plan.partitions}
-        pick = self.cluster.submit_anywhere
-        dirty = {n: pick(tasks.first, f) for n, f in both.items()}
-        psf = {n: pick(tasks.second, f) for n, f in both.items()}
-        return self.collect(dirty), self.collect(psf)
+        pairs = self._by_band(
+            {p.name: self.submit_pass(p, tasks.dirty_and_psf) for p in self.plan.partitions},
+            tasks.sum_pairs)
+        return _stack([dirty for dirty, _ in pairs]), _stack([psf for _, psf in pairs])
 
     def residual(
         self, model: np.ndarray, gains: dict[str, Sequence[np.ndarray]]
     ) -> BandImages:
         """Images of corrected minus model visibilities; gains by partition name."""
         bands = self.embed(model)
-        return self.collect({
+        return _stack(self._by_band({
             p.name: self.submit_pass(p, tasks.residual, bands[p.band], gains.get(p.name, ()))
             for p in self.plan.partitions
-        })
+        }, tasks.sum_images))
 
     def corrected_psf(self, gains: dict[str, Sequence[np.ndarray]]) -> BandImages:
         """Point spread functions with the weights of corrected data."""
-        return self.collect({
+        return _stack(self._by_band({
             p.name: self.submit_pass(p, tasks.corrected_psf, gains.get(p.name, ()))
             for p in self.plan.partitions
-        })
+        }, tasks.sum_images))
 
     def write_corrected(self, gains: dict[str, Sequence[np.ndarray]]) -> None:
         """Write the corrected visibilities of every partition beside the observed ones."""
@@ -159,9 +173,17 @@ class Imager:
             tasks.clean, residual.image, psf.image, model, bands, options, self._mask).result()
 
 
+def _stack(images: Sequence[tasks.PartialImage]) -> BandImages:
+    """The images of all bands."""
+    return BandImages(np.stack([i.image for i in images]), np.array([i.weight for i in images]))
+
+
 def combine(images: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The weighted mean over bands, shape (l, m)."""
-    return np.tensordot(weight / weight.sum(), images, axes=1)
+    """The weighted mean over bands, float64 (l, m)."""
+    mean = np.zeros(images.shape[1:])
+    for image, share in zip(images, weight / weight.sum(), strict=True):
+        mean += share * image
+    return mean
 
 
 def fit_beams(psf: BandImages, cell: float) -> list[Beam]:

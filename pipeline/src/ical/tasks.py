@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arl import deconvolution, gridding, simulation, sky, weighting
+from arl import cost, deconvolution, gridding, simulation, sky, weighting
 from arl.calibration import apply, chain, conditioning, intervals
 from arl.calibration.robust import reweigh
 from arl.calibration.solver import Solution
-from arl.conventions import lm_axis, lmn
+from arl.conventions import C, lm_axis, lmn
 from ical.cluster import library_threads, lone_threads
 from ical.data import PartitionData, load
 
-#: A visibility of this many components is summed as fast as one is degridded (0.8 us), without the
-#: transforms; a model of early cycles has no more.
-MOST_DIRECT = 300
+#: A residual image is made to this many times the accuracy asked for: relative to the data, of
+#: which it is what is left, its error is smaller still.
+RESIDUAL_ACCURACY = 10
+LEAST_ACCURACY = 1e-2
 
 
 @dataclass(frozen=True)
@@ -90,18 +91,26 @@ def _imaging_weight(
     return weighting.taper(data.uvw, data.frequency, selected, fwhm=grid.taper)
 
 
-def _invert(data: PartitionData, vis: np.ndarray, weight: np.ndarray, grid: Grid) -> PartialImage:
+def _invert(
+    data: PartitionData, vis: np.ndarray, weight: np.ndarray, grid: Grid, epsilon: float
+) -> PartialImage:
     image = gridding.invert(
         data.uvw, data.frequency, vis, weight, npixel=grid.npixel, cell=grid.cell,
-        epsilon=grid.epsilon, threads=library_threads(),
+        epsilon=epsilon, threads=library_threads(),
     )
     return PartialImage(image, float(weight.sum(dtype=np.float64)))
 
 
+def _invert_residual(
+    data: PartitionData, vis: np.ndarray, weight: np.ndarray, grid: Grid
+) -> PartialImage:
+    return _invert(data, vis, weight, grid, min(LEAST_ACCURACY, RESIDUAL_ACCURACY * grid.epsilon))
+
+
 def _predict(data: PartitionData, model: np.ndarray, grid: Grid) -> np.ndarray:
-    """Visibilities of a model image; pixel by pixel while there are few of them."""
+    """Visibilities of a model image; pixel by pixel where that is faster."""
     pixels = np.argwhere(model)
-    if len(pixels) <= MOST_DIRECT:
+    if _is_faster_direct(data, len(pixels), grid):
         axis = lm_axis(len(model), grid.cell)
         flux = np.repeat(model[tuple(pixels.T)][:, None], data.frequency.size, axis=1)
         return simulation.predict_components(
@@ -110,6 +119,13 @@ def _predict(data: PartitionData, model: np.ndarray, grid: Grid) -> np.ndarray:
         data.uvw, data.frequency, model, cell=grid.cell, epsilon=grid.epsilon,
         threads=library_threads(),
     )
+
+
+def _is_faster_direct(data: PartitionData, components: int, grid: Grid) -> bool:
+    longest = np.abs(data.uvw[..., 2]).max() * data.frequency.max() / C
+    planes = cost.w_planes(longest, grid.npixel * grid.cell / np.sqrt(2))
+    return (cost.direct_sum(data.vis.size, components)
+            < cost.gridder_call(data.vis.size, planes, grid.npixel))
 
 
 def density(source: Source, grid: Grid) -> np.ndarray:
@@ -126,7 +142,8 @@ def dirty_and_psf(
     """The partition's dirty image and point spread function."""
     data = load(source.path, source.column)
     weight = _imaging_weight(data, data.weight, grid, density)
-    return _invert(data, data.vis, weight, grid), _psf(data, weight, grid)
+    dirty = _invert(data, data.vis, weight, grid, grid.epsilon)
+    return dirty, _psf(data, weight, grid)
 
 
 def _psf(data: PartitionData, weight: np.ndarray, grid: Grid) -> PartialImage:
@@ -148,7 +165,7 @@ def residual(
     data = load(source.path, source.column)
     vis, weight = correct(data, gains)
     weight = _imaging_weight(data, weight, grid, density)
-    return _invert(data, vis - _predict(data, model, grid), weight, grid)
+    return _invert_residual(data, vis - _predict(data, model, grid), weight, grid)
 
 
 def corrected_psf(
@@ -222,11 +239,22 @@ class PassResult:
 
 
 def calibrate(
-    source: Source, grid: Grid, density: np.ndarray | None, model: np.ndarray, work: Calibration
-) -> PassResult:
-    """Predict, solve the local terms and, when no other term is left, image the residual."""
+    source: Source, grid: Grid, density: np.ndarray | None, model: np.ndarray,
+    works: Sequence[Calibration],
+) -> list[PassResult]:
+    """Predict once; for each way to calibrate, solve the local terms and image the residual.
+
+    Without the image where terms are left that span partitions.
+    """
     data = load(source.path, source.column)
     predicted = _predict(data, model, grid)
+    return [_calibrate(data, grid, density, predicted, work) for work in works]
+
+
+def _calibrate(
+    data: PartitionData, grid: Grid, density: np.ndarray | None, predicted: np.ndarray,
+    work: Calibration,
+) -> PassResult:
     against = predicted
     if isinstance(work.start_model, np.ndarray):
         against = _predict(data, work.start_model, grid)
@@ -234,14 +262,14 @@ def calibrate(
         against = _predict_components(data, work.start_model)
     used = _selected(data, data.weight, work.min_baseline, work.max_baseline)
     matrices = reduce_against(data, used, against, work.terms, work.start)
-    solved, matrices = solve_terms(
+    solved, left = solve_terms(
         matrices, work.terms[: work.local], work.start, work.conditioning, work.scale, {})
-    if work.local < len(work.terms):
-        return PassResult(solved, chain.keep_terms(matrices, work.local), None)
+    if left is not None:
+        return PassResult(solved, chain.keep_terms(left, work.local), None)
     gains = [chain.expand(solved[t.name], t) for t in work.terms]
     vis, weight = correct(data, gains)
     weight = _imaging_weight(data, weight, grid, density)
-    return PassResult(solved, None, _invert(data, vis - predicted, weight, grid))
+    return PassResult(solved, None, _invert_residual(data, vis - predicted, weight, grid))
 
 
 def station_information(
@@ -268,7 +296,7 @@ def solve_terms(
     how: conditioning.Conditioning,
     scale: Mapping[str, np.ndarray | float],
     smoothing: Mapping[str, conditioning.Smoothing],
-) -> tuple[dict[str, chain.TermSolution], chain.CellMatrices]:
+) -> tuple[dict[str, chain.TermSolution], chain.CellMatrices | None]:
     """Solve terms in order and flag, reference and scale each before the next.
 
     `scale` is the mean amplitude that a term's gains are brought to, for each of its intervals or
@@ -314,29 +342,38 @@ def reduce_against(
     return replace(plain, robust=(robust.a, robust.b))
 
 
-def first(pair: tuple[PartialImage, PartialImage]) -> PartialImage:
-    """The dirty image of `dirty_and_psf`."""
-    return pair[0]
+@dataclass(frozen=True)
+class BandPass:
+    """A pass over a band: solutions of each of its partitions, and the image, as in PassResult."""
+
+    solutions: list[dict[str, chain.TermSolution]]
+    image: PartialImage | None
 
 
-def second(pair: tuple[PartialImage, PartialImage]) -> PartialImage:
-    """The point spread function of `dirty_and_psf`."""
-    return pair[1]
+def sum_passes(parts: Sequence[list[PassResult]]) -> list[BandPass]:
+    """The partitions of a band together, in their order, for each way to calibrate."""
+    found = []
+    for results in zip(*parts, strict=True):
+        images = [r.image for r in results if r.image is not None]
+        found.append(BandPass([r.solutions for r in results],
+                              sum_images(images) if images else None))
+    return found
 
 
-def solutions_of(result: PassResult) -> dict[str, chain.TermSolution]:
-    """The local solutions of a pass."""
-    return result.solutions
+def merge_matrices(parts: Sequence[list[PassResult]], way: int) -> chain.CellMatrices:
+    """The summed matrices of the terms that span partitions, in the order of the plan.
 
-
-def image_of(result: PassResult) -> PartialImage | None:
-    """The residual image of a pass whose terms are all local."""
-    return result.image
-
-
-def merge_matrices(results: Sequence[PassResult]) -> chain.CellMatrices:
-    """The summed matrices of the terms that span partitions, in the order of the plan."""
+    `way`: which of the ways to calibrate.
+    """
+    results = [part[way] for part in parts]
     return chain.merge([r.matrices for r in results if r.matrices is not None])
+
+
+def sum_pairs(
+    parts: Sequence[tuple[PartialImage, PartialImage]]
+) -> tuple[PartialImage, PartialImage]:
+    """`sum_images` of the two images of `dirty_and_psf`."""
+    return sum_images([p[0] for p in parts]), sum_images([p[1] for p in parts])
 
 
 def sum_images(parts: Sequence[PartialImage]) -> PartialImage:

@@ -131,6 +131,13 @@ def begin(
     return _next_cycle(schedule, replace(point, number=number - 1))
 
 
+def sure_to_try(schedule: Schedule, point: LoopPoint) -> tuple[str, ...]:
+    """The terms to be tried now, and those after it that will be whatever comes of these."""
+    fresh, kept = _split(point)
+    both = point.phase == "TRY" and fresh and schedule.solved(kept)
+    return (point.terms, kept) if both else (point.terms,)
+
+
 def advance(schedule: Schedule, point: LoopPoint, event: Tried) -> LoopPoint:
     """The state after what was asked for has been done.
 

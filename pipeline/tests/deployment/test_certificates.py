@@ -19,7 +19,7 @@ def make_fixture(load_plugin):
 
 @pytest.fixture(name="deployment", scope="module")
 def deployment_fixture(make):
-    return make(ROLES, 30)
+    return make(ROLES, 30, {})
 
 
 def context(made, role, purpose, folder):
@@ -34,8 +34,8 @@ def context(made, role, purpose, folder):
     return found
 
 
-def shake(server, client):
-    """Whether a byte of the server reaches the client."""
+def shake(server, client, name=None):
+    """Whether a byte of the server reaches the client, which may look for a name."""
     here, there = socket.socketpair()
 
     def serve():
@@ -48,7 +48,7 @@ def shake(server, client):
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        with client.wrap_socket(here) as stream:
+        with client.wrap_socket(here, server_hostname=name) as stream:
             return stream.recv(1) == b"x"
     except (ssl.SSLError, OSError):
         return False
@@ -68,7 +68,7 @@ def test_roles_of_one_deployment_trust_each_other(deployment, tmp_path, server, 
 
 
 def test_another_deployment_is_refused(make, deployment, tmp_path):
-    other = make(ROLES, 30)
+    other = make(ROLES, 30, {})
     server = context(deployment, "scheduler", ssl.PROTOCOL_TLS_SERVER, tmp_path)
     stranger = context(other, "client", ssl.PROTOCOL_TLS_CLIENT, tmp_path)
     stranger.verify_mode = ssl.CERT_NONE
@@ -84,4 +84,13 @@ def test_one_without_a_certificate_is_refused(deployment, tmp_path):
 
 def test_the_end_is_as_asked_and_identities_differ(make, deployment):
     assert abs(deployment["expires"] - time.time() - 30 * 86400) < 60
-    assert make(["client"], 1)["id"] != deployment["id"]
+    assert make(["client"], 1, {})["id"] != deployment["id"]
+
+
+@pytest.mark.parametrize(("address", "meant"), [("192.0.2.10", True), ("192.0.2.11", False)])
+def test_a_server_is_believed_at_its_own_addresses_alone(make, tmp_path, address, meant):
+    made = make(["registry", "client"], 1, {"registry": ["192.0.2.10"]})
+    server = context(made, "registry", ssl.PROTOCOL_TLS_SERVER, tmp_path)
+    client = context(made, "client", ssl.PROTOCOL_TLS_CLIENT, tmp_path)
+    client.check_hostname = True
+    assert shake(server, client, address) == meant

@@ -14,6 +14,8 @@ from ansible.module_utils import ical_host as host
     ("ical_run=no-such-run", "ical_run is 'no-such-run'"),
     ("ca_bundle=/no/such/file.pem", "ca_bundle names /no/such/file.pem"),
     ("docker_source=upstream", "docker_upstream_url"),
+    ("arl_fetch=each", "give arl_tarball_url"),
+    ("image_distribution=torrent", "must be one of: auto, load, registry"),
     ("arl_tarball_url=gopher://x", "must be an http, https, ftp or file URL"),
 ])
 def test_a_mistake_is_told_before_anything_is_changed(playbook, tmp_path, wrong, told):

@@ -90,8 +90,8 @@ def test_the_tasks_ran_on_this_host_and_were_counted(observed):
     assert sum(sizes.values()) >= 2 * rows * (2 * 8 + 4 + 1 + 3 * 8)
     assert cost["cpu_s"] > 0
     assert cost["peak_rss_mb"] > 100
-    assert 100 < cost["worker_peak_mb"] < cost["peak_rss_mb"] + 1
-    assert 100 < cost["driver_peak_mb"] < cost["peak_rss_mb"] + 1
+    assert 10 < cost["worker_peak_mb"] < cost["peak_rss_mb"] + 1
+    assert 10 < cost["driver_peak_mb"] < cost["peak_rss_mb"] + 1
 
 
 def test_continuum_imaging_of_ideal_data_finds_the_fluxes(cluster, observed):
@@ -115,7 +115,7 @@ def test_self_calibration_from_a_blank_start_recovers_gains_and_fluxes(cluster, 
     errors = []
     everywhere = model.injected_gains(parameters, setup)
     for partition in plan.partitions:
-        (gain,) = loop.gains(result.solutions, "T")[partition.name]
+        (gain,) = loop.terms.gains(result.solutions, "T")[partition.name]
         injected = everywhere[slice(*partition.times), :, slice(*partition.channels)]
         turned = gain * np.conj(injected)
         turned = turned / np.exp(1j * np.angle(turned.mean(axis=1, keepdims=True)))
@@ -146,7 +146,7 @@ def test_joint_terms_are_solved_from_the_summed_matrices(cluster, observed):
         "selfcal": parameters.selfcal.model_copy(update={"terms": "G", "global_solution": True})})
     imager, edges = imager_of(cluster, observed, "VISIBILITY")
     loop = loop_of(imager, one, setup, edges)
-    solutions, _ = loop.calibrate(np.ones((2, 256, 256), np.float32) * 1e-3, "G", {})
+    ((solutions, _),) = loop.calibrate(np.ones((2, 256, 256), np.float32) * 1e-3, ["G"], {})
     first, second = (solutions[p.name]["G"] for p in plan.partitions)
     assert isinstance(first, chain.TermSolution)
     np.testing.assert_array_equal(first.gain, second.gain)
@@ -187,8 +187,9 @@ def test_a_start_model_is_calibrated_on_first(cluster, observed, tmp_path):
     rms = {}
     for name, run in (("blank", parameters), ("known", known)):
         loop = loop_of(imager, run, setup, edges)
-        solutions, _ = loop.calibrate(np.zeros((2, 256, 256), np.float32), "T", {}, first=True)
-        gains = loop.gains(solutions, "T")
+        blank = np.zeros((2, 256, 256), np.float32)
+        ((solutions, _),) = loop.calibrate(blank, ["T"], {}, first=True)
+        gains = loop.terms.gains(solutions, "T")
         rms[name] = np.abs(imager.residual(np.zeros((2, 256, 256)), gains).image).max()
     # with the true sky as its model the image of the corrected data has the true peak
     assert rms["known"] == pytest.approx(setup.flux.max(), rel=0.1)

@@ -191,6 +191,10 @@ def test_a_chain_separates_fast_phases_from_slow_amplitudes(observation):
     found = chain.expand(solved["T"], t) * chain.expand(solved["G"], g)
     assert phase_aligned(found, fast * slow) < 5e-3
     np.testing.assert_allclose(np.abs(chain.expand(solved["T"], t)), 1.0)
+    assert rest is None
+    alone, rest = chain.solve_chain(joined, (t,), {}, lambda term, s: s.gain,
+                                    chain.SolverOptions())
+    np.testing.assert_array_equal(alone["T"].gain, solved["T"].gain)
     np.testing.assert_allclose(rest.a, np.conj(np.swapaxes(rest.a, -1, -2)), atol=1e-6)
 
 

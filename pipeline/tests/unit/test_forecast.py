@@ -9,8 +9,9 @@ import pytest
 from written_ms import write_ms
 
 from arl.conventions import C
+from arl.cost import w_planes
 from arl.errors import InputError
-from ical.forecast import Sizes, disk_bytes, forecast, sizes_of, w_planes, worker_memory
+from ical.forecast import Sizes, disk_bytes, forecast, sizes_of, worker_memory
 from ical.parameters import Imaging, Input, Resources, load
 
 SIZES = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,

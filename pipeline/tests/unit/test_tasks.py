@@ -25,8 +25,9 @@ def test_few_pixels_are_predicted_as_many_are(partition, count, monkeypatch):
     model = np.zeros((128, 128), np.float32)
     model[tuple(generator.integers(0, 128, (2, count)))] = generator.uniform(0.1, 3.0, count)
     grid = tasks.Grid(128, 4e-3, 1e-5, "natural", 0.0, None, None)
+    monkeypatch.setattr(tasks, "_is_faster_direct", lambda *_: True)
     direct = tasks._predict(partition, model, grid)
-    monkeypatch.setattr(tasks, "MOST_DIRECT", -1)
+    monkeypatch.setattr(tasks, "_is_faster_direct", lambda *_: False)
     gridded = tasks._predict(partition, model, grid)
     assert direct.dtype == gridded.dtype == np.complex64
     assert direct.shape == gridded.shape == partition.vis.shape

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ical.convergence import Measures
-from ical.transitions import LoopPoint, Schedule, Tried, advance, begin
+from ical.transitions import LoopPoint, Schedule, Tried, advance, begin, sure_to_try
 
 OLD = Measures(rms=0.010, peak=5.0, minimum=-0.050, beam_area=1e-5, flagged=0.0)
 TG = Schedule("TG", {"T": 1, "G": 2}, "", 5)
@@ -165,6 +165,22 @@ def test_a_cycle_does_not_go_back_twice():
     assert (after.phase, after.measures, after.using) == ("END", OLD, "TG")
     with pytest.raises(ValueError, match="REVERTED"):
         advance(TG, after, event("better"))
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+@pytest.mark.parametrize(("using", "dropped"), [("", ""), ("T", ""), ("TG", ""), ("T", "G")])
+@pytest.mark.parametrize("fixed", ["", "T"])
+def test_what_is_sure_to_be_tried_is_tried(kind, using, dropped, fixed):
+    """Whatever the first trial leads to; and what is not sure depends on it."""
+    schedule = replace(TG, fixed=fixed)
+    point = at(schedule, 2, using, dropped)
+    sure = sure_to_try(schedule, point)
+    assert sure[0] == point.terms
+    after = advance(schedule, point, event(kind))
+    assert (len(sure) == 2) == (using == "T" and not dropped and not fixed)
+    if len(sure) == 2:
+        assert (after.phase, after.terms) == ("WITHOUT", sure[1])
+        assert sure_to_try(schedule, after) == (sure[1],)
 
 
 def test_phase_comes_before_amplitude():

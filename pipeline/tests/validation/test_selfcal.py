@@ -111,7 +111,7 @@ def ideal(cluster, observed):
 
 def gains_of(loop, result, observed):
     """The product of all terms' gains, (time, ant, chan)."""
-    by_partition = loop.gains(result.solutions, result.terms)
+    by_partition = loop.terms.gains(result.solutions, result.terms)
     setup = observed.setup
     whole = np.full((setup.time.size, len(setup.layout.names), setup.frequency.size), np.nan,
                     complex)
@@ -181,7 +181,7 @@ def closures(vis, antenna1, antenna2):
 
 def test_closure_phases_of_calibrated_data_are_those_of_the_input(calibrated, observed):
     loop, result = calibrated
-    by_partition = loop.gains(result.solutions, result.terms)
+    by_partition = loop.terms.gains(result.solutions, result.terms)
     for p in observed.plan.partitions:
         data = load(observed.paths[p.name], "VISIBILITY")
         gains = np.prod(by_partition[p.name], axis=0)

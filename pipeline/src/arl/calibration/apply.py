@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
+from numba import njit
 
 
 def correct(
@@ -23,8 +24,20 @@ def correct(
     usable = np.isfinite(gains) & (gains != 0)
     inverse = np.divide(1.0, gains, out=np.zeros_like(gains), where=usable).astype(vis.dtype)
     power = np.where(usable, np.abs(gains) ** 2, 0.0).astype(weight.dtype)
-    corrected = vis * inverse[:, antenna1] * np.conj(inverse[:, antenna2])
-    return corrected, weight * power[:, antenna1] * power[:, antenna2]
+    corrected, new_weight = np.empty_like(vis), np.empty_like(weight)
+    _correct(vis, weight, inverse, power, antenna1, antenna2, corrected, new_weight)
+    return corrected, new_weight
+
+
+@njit(nogil=True, cache=True)
+def _correct(vis, weight, inverse, power, antenna1, antenna2, corrected, new_weight):
+    # pragma: no cover - compiled
+    for t in range(vis.shape[0]):
+        for k in range(vis.shape[1]):
+            p, q = antenna1[k], antenna2[k]
+            for c in range(vis.shape[2]):
+                corrected[t, k, c] = vis[t, k, c] * inverse[t, p, c] * np.conj(inverse[t, q, c])
+                new_weight[t, k, c] = weight[t, k, c] * power[t, p, c] * power[t, q, c]
 
 
 def combine_gains(gains: Sequence[np.ndarray]) -> np.ndarray:

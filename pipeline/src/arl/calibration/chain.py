@@ -113,8 +113,11 @@ def correct_matrices(
     usable = np.isfinite(gain) & (gain != 0)
     g = np.where(usable, gain, 0.0)
     power = np.abs(g) ** 2
-    corrected_a = a * np.conj(g)[..., :, None] * g[..., None, :]
-    return corrected_a, b * power[..., :, None] * power[..., None, :]
+    corrected_a = a * np.conj(g)[..., :, None]
+    corrected_a *= g[..., None, :]
+    corrected_b = b * power[..., :, None]
+    corrected_b *= power[..., None, :]
+    return corrected_a, corrected_b
 
 
 def _correct_jones(
@@ -128,7 +131,13 @@ def _correct_jones(
 
 
 def sum_cells(cells: np.ndarray, time_of: np.ndarray, channel_of: np.ndarray) -> np.ndarray:
-    """Add the matrices (time cell, channel cell, ...) that fall in the same larger cells."""
+    """Add the matrices (time cell, channel cell, ...) that fall in the same larger cells.
+
+    Those that are alone in theirs are not copied.
+    """
+    if all(np.array_equal(of, np.arange(n))
+           for of, n in zip((time_of, channel_of), cells.shape, strict=False)):
+        return cells
     shape = (time_of.max() + 1, channel_of.max() + 1, *cells.shape[2:])
     total = np.zeros(shape, cells.dtype)
     np.add.at(total, (time_of[:, None], channel_of[None, :]), cells)
@@ -170,7 +179,7 @@ def solve_chain(
     start: Mapping[str, np.ndarray],
     finish: Callable[[TermBlocks, Solution], np.ndarray],
     options: SolverOptions,
-) -> tuple[dict[str, TermSolution], CellMatrices]:
+) -> tuple[dict[str, TermSolution], CellMatrices | None]:
     """Solve terms in order, each on the data corrected by those before it.
 
     Parameters
@@ -182,9 +191,11 @@ def solve_chain(
 
     Returns
     -------
-    The solution of every term, and the matrices of the data corrected by all of them.
+    The solution of every term, and the matrices of the data corrected by all of them; None where
+    those have no further term.
     """
     plain, robust = (matrices.a, matrices.b), matrices.robust
+    last = len(matrices.times.blocks) - 1
     solved: dict[str, TermSolution] = {}
     for k, term in enumerate(terms):
         time_blocks, time_of = np.unique(matrices.times.blocks[k], return_inverse=True)
@@ -200,9 +211,12 @@ def solve_chain(
             )
             solved[term.name] = TermSolution(term.name, time_blocks, channel_blocks,
                                              finish(term, solution), np.asarray(solution.snr))
-        cells = solved[term.name].gain[time_of][:, channel_of]
-        plain = correct_matrices(*plain, cells)
-        robust = None if robust is None else correct_matrices(*robust, cells)
+        if k < last:
+            cells = solved[term.name].gain[time_of][:, channel_of]
+            plain = correct_matrices(*plain, cells)
+            robust = None if robust is None else correct_matrices(*robust, cells)
+    if len(terms) > last:
+        return solved, None
     return solved, CellMatrices(*plain, matrices.times, matrices.channels, robust)
 
 

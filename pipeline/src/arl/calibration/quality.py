@@ -41,8 +41,10 @@ def gain_quality(
     common = ratio.sum(axis=1, keepdims=True)
     phase = np.where(good, np.angle(ratio * np.conj(common)), np.nan)
     slope = 2 * np.pi * position[..., None, :] * frequency[:, None] / C
-    slope = slope - np.nanmean(np.where(good[..., None], slope, np.nan), axis=1, keepdims=True)
-    centred = phase - np.nanmean(phase, axis=1, keepdims=True)
+    count = np.maximum(good.sum(axis=1, keepdims=True), 1)
+    total = np.where(good[..., None], slope, 0).sum(axis=1, keepdims=True)
+    slope = slope - total / count[..., None]
+    centred = phase - np.where(good, phase, 0).sum(axis=1, keepdims=True) / count
     design, values = slope[good], centred[good]
     shift, *_ = np.linalg.lstsq(design, values, rcond=None)
     return GainQuality(_rms_deg(values), _rms_deg(values - design @ shift))

@@ -232,7 +232,12 @@ def _solve_scalar(
 
 
 def _signal_to_noise(a: np.ndarray, b: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """|g_p| over its error.
+    """|g_p| over its error, (time block, channel block, ant); block by block, to save memory."""
+    return np.stack([_signal_to_noise_at(*block) for block in zip(a, b, gain, strict=True)])
+
+
+def _signal_to_noise_at(a: np.ndarray, b: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """That of one time block, (channel block, ant).
 
     With r_pq = A_pq / B_pq - g_p conj(g_q) the noise per unit weight is s^2 = mean of B |r|^2,
     corrected for the fitted gains, and the error of g_p is s / sqrt(sum_q B_pq |g_q|^2).

@@ -9,6 +9,7 @@ import numpy as np
 
 from arl.calibration.chain import TermSolution
 from ical.convergence import Decision, Measures
+from ical.imager import BandImages
 
 #: Solutions by partition and term.
 Solutions = dict[str, dict[str, TermSolution]]
@@ -46,6 +47,7 @@ class LoopState:
     solutions: the accepted gains. terms: those they are of. dropped: terms given up.
     measures: of the image the gains gave; with no term in use, of the uncorrected data's image.
     history: the cycles so far.
+    residual: of the model with the gains, where it has been imaged.
     """
 
     model: np.ndarray
@@ -54,6 +56,7 @@ class LoopState:
     dropped: str
     measures: Measures
     history: tuple[Cycle, ...]
+    residual: BandImages | None = None
 
 
 class Watcher(Protocol):

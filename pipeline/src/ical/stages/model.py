@@ -146,24 +146,39 @@ def simulate_partition(
     first, second = telescope.baselines(len(setup.layout.names))
     rows, columns = slice(*partition.times), slice(*partition.channels)
     uvw = telescope.baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle[rows])
-    ideal = simulation.predict_components(
-        uvw, setup.frequency[columns], setup.lmn, setup.flux[:, columns],
-        setup.shape, _smearing(parameters, setup, rows))
-    gains = _gains(parameters, setup, partition.time_index, partition.channel_index)
-    observed = simulation.corrupt(ideal, gains, first, second)
-    if setup.sigma:
-        noise = simulation.thermal_noise(parameters.seed, partition.time_index,
-                                         partition.channel_index, first.size, setup.sigma)
-        ideal, observed = ideal + noise, observed + noise
+    ideal, observed = _visibilities(parameters, setup, partition, uvw)
     frame = visibility.Frame(
         setup.time[rows], setup.integration_time, setup.frequency[columns], setup.channel_width,
         uvw, first, second, setup.antenna_names, setup.phase_centre, "simulated",
         np.ones(uvw.shape[0], int), setup.frequency_frame, setup.layout.name)
     weight = np.full((*ideal.shape, 1), 1 / setup.sigma**2 if setup.sigma else 1.0, np.float32)
     dataset = visibility.make_visibility(
-        frame, observed.astype(np.complex64)[..., None], weight, np.zeros(weight.shape, bool),
-        others={IDEAL: ideal.astype(np.complex64)[..., None]})
+        frame, observed[..., None], weight, np.zeros(weight.shape, bool),
+        others={IDEAL: ideal[..., None]})
     return write_dataset(dataset, path)
+
+
+def _visibilities(
+    parameters: Parameters, setup: Setup, partition: Partition, uvw: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ideal and observed visibilities, complex64, made time by time to save memory."""
+    first, second = telescope.baselines(len(setup.layout.names))
+    columns, channels = slice(*partition.channels), partition.channel_index
+    gains = _gains(parameters, setup, partition.time_index, channels)
+    ideal = np.empty((*uvw.shape[:2], channels.size), np.complex64)
+    observed = np.empty_like(ideal)
+    for k, time in enumerate(partition.time_index):
+        one = slice(k, k + 1)
+        vis = simulation.predict_components(
+            uvw[one], setup.frequency[columns], setup.lmn, setup.flux[:, columns],
+            setup.shape, _smearing(parameters, setup, slice(time, time + 1)))
+        corrupted = simulation.corrupt(vis, gains[one], first, second)
+        if setup.sigma:
+            noise = simulation.thermal_noise(
+                parameters.seed, np.array([time]), channels, first.size, setup.sigma)
+            vis, corrupted = vis + noise, corrupted + noise
+        ideal[k], observed[k] = vis[0], corrupted[0]
+    return ideal, observed
 
 
 def _smearing(

@@ -128,7 +128,7 @@ def _write_selfcal(
     loop: selfcal.SelfCalibration, result: selfcal.SelfcalResult,
 ) -> dict[str, Any]:
     """Images, gain tables and corrected visibilities of the accepted state; their quality."""
-    gains = loop.gains(result.solutions, result.terms)
+    gains = loop.terms.gains(result.solutions, result.terms)
     beams = tuple(fit_beams(result.psf, imager.grid.cell))
     restored = files.ImageFiles(context, "selfcal", setup, edges).write_all(
         result.dirty, result.psf, result.model, result.residual, beams)

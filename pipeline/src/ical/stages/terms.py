@@ -1,0 +1,256 @@
+"""The gain terms of a run: on which intervals each is solved, what it begins with, and what is done
+to its solutions before they are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from arl.calibration import chain
+from arl.calibration.conditioning import Conditioning, Smoothing, mean_amplitude
+from arl.calibration.interpolation import interpolate
+from arl.calibration.intervals import (
+    automatic_channels,
+    automatic_length,
+    channel_blocks,
+    equal_blocks,
+    is_inside,
+    time_blocks,
+)
+from arl.errors import InputError
+from arl.sky import Components
+from ical import tasks
+from ical.imager import Imager
+from ical.parameters import Parameters
+from ical.partitions import Partition
+from ical.stages.loopstate import Solutions
+from ical.stages.observed import Observed
+from ical.stages.start import known_gains
+from ical.transitions import Schedule
+
+MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
+FIRST_MIN_SNR = 1.0
+
+
+class GainTerms:
+    """All terms of one run.
+
+    Attributes
+    ----------
+    blocks: by name, the solution intervals over the whole observation.
+    begun: the gains that some of them start from, on these intervals.
+    schedule: when each one's turn comes.
+
+    Parameters
+    ----------
+    unit_noise: as in `ical.stages.selfcal.SelfCalibration`.
+    """
+
+    def __init__(
+        self, imager: Imager, parameters: Parameters, setup: Observed, unit_noise: float | None
+    ) -> None:
+        self._parameters, self._setup, self._plan = parameters, setup, imager.plan
+        self._reference = _antenna_number(parameters.selfcal.reference_antenna,
+                                          setup.antenna_names)
+        snr = self._sample_snr(imager, unit_noise)
+        self.blocks = {name: self._term(name, snr) for name in parameters.selfcal.terms}
+        self.begun = dict(self._read_gains())
+        first, terms = parameters.selfcal.first_cycle, parameters.selfcal.terms
+        # a term that has gains to start from is there from the beginning
+        self.schedule = Schedule(
+            terms, {t: 1 if t in self.begun else getattr(first, t) for t in terms},
+            parameters.selfcal.fixed_terms, parameters.selfcal.cycles)
+
+    def _sample_snr(self, imager: Imager, unit_noise: float | None) -> float:
+        """The signal-to-noise of a station's gain from one time and channel, by prediction."""
+        asked = self._parameters.selfcal.solution_interval
+        automatic = [t for t in self._parameters.selfcal.terms
+                     if getattr(asked, t) is None and not self._is_fixed(t)]
+        if unit_noise == 0 or not set(automatic) & {"T", "G"}:
+            return np.inf
+        uv_range = self._parameters.selfcal.uv_range
+        return imager.sample_snr(unit_noise, uv_range.min_m, uv_range.max_m)
+
+    def _term(self, name: str, snr: float) -> chain.TermBlocks:
+        """A term's solution intervals: as asked, or else by signal-to-noise; B has just one."""
+        selfcal, time = self._parameters.selfcal, self._setup.time
+        frequency, n_channel = self._setup.frequency, self._setup.frequency.size
+        joint = selfcal.global_solution and name != "B"
+        asked = getattr(selfcal.solution_interval, name)
+        width = np.inf if joint else getattr(selfcal.solution_bandwidth, name)
+        channels = channel_blocks(frequency, width)
+        if asked:
+            times = time_blocks(time, asked)
+        elif name == "B":
+            times = np.zeros(time.size, int)
+        else:
+            sample = snr * np.sqrt(n_channel / (channels.max() + 1))
+            length = automatic_length(name, sample)
+            times = equal_blocks(time.size, length)
+            if width is None:
+                share = automatic_channels(n_channel, time.size, length)
+                channels = equal_blocks(n_channel, share)
+        return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name),
+                                name in selfcal.robust_terms)
+
+    def _is_fixed(self, name: str) -> bool:
+        """Whether a term is applied as it was given."""
+        return name in self._parameters.selfcal.fixed_terms
+
+    def _read_gains(self) -> Iterator[tuple[str, chain.TermSolution]]:
+        """The gains that terms start from; a fixed term's intervals become those of its table."""
+        for name, blocks in self.blocks.items():
+            path = getattr(self._parameters.selfcal.start_gains, name)
+            if path is None:
+                continue
+            known = known_gains(path, name, self._setup, phase=MODES[name] == "phase")
+            if self._is_fixed(name):
+                self.blocks[name], solution = known.as_they_are(blocks)
+            else:
+                solution = known.on_intervals(blocks)
+            yield name, solution
+
+    def begin_with(self) -> Solutions:
+        """The gains that terms start from, of every partition."""
+        found: Solutions = {}
+        for p in self._plan.partitions if self.begun else ():
+            found[p.name] = {
+                name: (chain.restrict(solution, self._part(name, p))
+                       if self._is_local(self.blocks[name]) else solution)
+                for name, solution in self.begun.items()}
+        return found
+
+    def _is_local(self, term: chain.TermBlocks) -> bool:
+        """Whether every interval of a term lies inside one partition, and takes no neighbours.
+
+        A fixed term needs no other partition, wherever its intervals end.
+        """
+        if term.mode == chain.FIXED:
+            return True
+        if any(self._smoothing_widths(term.name)) or self._is_interpolated(term.name):
+            return False
+        plan = self._plan
+        times = [p.times for p in plan.of_band(0)]
+        return (is_inside(term.time_block, times)
+                and is_inside(term.channel_block, list(plan.bands)))
+
+    def _is_interpolated(self, name: str) -> bool:
+        return getattr(self._parameters.selfcal.interpolation, name) == "linear"
+
+    def _part(self, name: str, partition: Partition) -> chain.TermBlocks:
+        """A term restricted to a partition's times and channels."""
+        whole = self.blocks[name]
+        return replace(whole, time_block=whole.time_block[slice(*partition.times)],
+                       channel_block=whole.channel_block[slice(*partition.channels)])
+
+    def work(
+        self, partition: Partition, terms: str, before: Solutions,
+        start: Components | np.ndarray | None,
+    ) -> tasks.Calibration:
+        """What a partition is calibrated by: `start` is the model to solve against instead of the
+        image's, where there is one."""
+        local = [self._is_local(self.blocks[name]) for name in terms]
+        leading = local.index(False) if False in local else len(local)
+        known, uv_range = before.get(partition.name, {}), self._parameters.selfcal.uv_range
+        return tasks.Calibration(
+            tuple(self._part(name, partition) for name in terms), leading,
+            {name: chain.restrict(known[name], self._part(name, partition)).gain
+             for name in terms if name in known},
+            self._conditioning(before), start,
+            self._scale(terms, known),
+            uv_range.min_m, uv_range.max_m)
+
+    def _conditioning(self, before: Solutions) -> Conditioning:
+        """What is flagged: by a lower signal-to-noise while there is only a first model.
+
+        What that model lacks counts as noise, and a phase known to 1 rad still improves it.
+        """
+        asked = self._parameters.selfcal
+        solved = self.schedule.solved("".join(next(iter(before.values()), {})))
+        least = asked.min_snr if solved else min(asked.min_snr, FIRST_MIN_SNR)
+        return Conditioning(least, asked.outlier_mad, self._reference)
+
+    def _smoothing_widths(self, name: str) -> tuple[float, float]:
+        """Standard deviations in time (s) and frequency (Hz), 0 where there is no smoothing."""
+        selfcal = self._parameters.selfcal
+        return (getattr(selfcal.smoothing_time, name) or 0.0,
+                getattr(selfcal.smoothing_frequency, name) or 0.0)
+
+    def _smoothing(self, matrices: chain.CellMatrices, terms: str) -> dict[str, Smoothing]:
+        """How the terms that are smoothed are, on the intervals that there are matrices of."""
+        found = {}
+        for k, name in enumerate(terms):
+            widths, blocks = self._smoothing_widths(name), self.blocks[name]
+            if any(widths):
+                found[name] = Smoothing(
+                    _centres(self._setup.time, blocks.time_block, matrices.times.blocks[k]),
+                    _centres(self._setup.frequency, blocks.channel_block,
+                             matrices.channels.blocks[k]), *widths)
+        return found
+
+    def _scale(
+        self, terms: str, known: dict[str, chain.TermSolution]
+    ) -> dict[str, np.ndarray | float]:
+        """The mean amplitude of the terms that have amplitudes: 1, which keeps the flux scale.
+
+        The first of them may take the scale of the start model, and then keeps it; a term that
+        starts from given gains keeps theirs.
+        """
+        amplitudes = [t for t in terms if MODES[t] != "phase" and not self._is_fixed(t)]
+        scale: dict[str, np.ndarray | float] = {
+            t: mean_amplitude(known[t].gain) if t in self.begun and t in known else 1.0
+            for t in amplitudes}
+        if amplitudes and self._parameters.selfcal.flux_scale == "model":
+            del scale[amplitudes[0]]
+            if amplitudes[0] in known:
+                scale[amplitudes[0]] = mean_amplitude(known[amplitudes[0]].gain)
+        return scale
+
+    def solve_joint(
+        self, merged: chain.CellMatrices, terms: str, before: Solutions
+    ) -> dict[str, chain.TermSolution]:
+        """Solve the terms whose intervals span partitions from the sum of their matrices."""
+        known = next(iter(before.values()), {})
+        begin = {}
+        for k, name in enumerate(terms):
+            if name in known:
+                here = replace(self.blocks[name], time_block=merged.times.blocks[k],
+                               channel_block=merged.channels.blocks[k])
+                whole = self.begun[name] if self._is_fixed(name) else known[name]
+                begin[name] = chain.restrict(whole, here).gain
+        solved, _ = tasks.solve_terms(
+            merged, [self.blocks[name] for name in terms], begin, self._conditioning(before),
+            self._scale(terms, known), self._smoothing(merged, terms))
+        return solved
+
+    def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
+        """Gains (time, ant, chan), or (..., 2, 2), of every partition, one array a term."""
+        return {p.name: [self._expand(solutions[p.name][t], p) for t in terms]
+                for p in self._plan.partitions}
+
+    def _expand(self, solution: chain.TermSolution, partition: Partition) -> np.ndarray:
+        """A term's gains at a partition's times and channels, constant within their intervals or
+        interpolated between the centres of them."""
+        part = self._part(solution.name, partition)
+        if not self._is_interpolated(solution.name):
+            return chain.expand(solution, part)
+        time, frequency = self._setup.time, self._setup.frequency
+        return interpolate(solution, part, self.blocks[solution.name],
+                           (time[slice(*partition.times)], time),
+                           (frequency[slice(*partition.channels)], frequency))
+
+
+def _antenna_number(name: str | None, names: tuple[str, ...]) -> int | None:
+    if name is None:
+        return None
+    if name not in names:
+        raise InputError(f"selfcal.reference_antenna: there is no {name}; the antennas are "
+                         f"{', '.join(names)}.")
+    return names.index(name)
+
+
+def _centres(axis: np.ndarray, block: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """The mean time or frequency of every interval that is present, (interval,)."""
+    return np.array([axis[block == b].mean() for b in np.unique(present)])
