@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks import kernels, scaling
 from benchmarks.bars import BARS
 from benchmarks.overhead import overhead
 from benchmarks.pairs import in_words
@@ -27,6 +28,8 @@ from benchmarks.runs import do_run, million
 from ical.parameters import load
 from ical.store import write_json
 
+#: Each kernel is timed on 539,000 visibilities.
+KERNEL_SAMPLES, KERNEL_NPIXEL = 30, 1024
 #: The most that the stage selfcal's wall may be over that of its kernels, by run; None: no bar.
 OVERHEAD_BARS = {"reference": 1.6, "million": 1.3, "compat-2018": None}
 
@@ -91,6 +94,23 @@ def _overhead(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
                    {"pairs": pairs})
 
 
+def _kernels(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    rows = kernels.kernels_alone(KERNEL_SAMPLES, KERNEL_NPIXEL, chosen.pairs)
+    print("\n".join(["kernels alone, one thread, CPU", *map(kernels.in_words, rows)]), flush=True)
+    return {"rows": rows, "missed": False}
+
+
+def _scaling(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    found = scaling.scaling(folder, scaling.scaled_runs())
+    print("\n".join(["scaling", *(scaling.in_words(*axis) for axis in found.items())]), flush=True)
+    return {"axes": found, "missed": False}
+
+
+def _workers(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    found = scaling.efficiency(folder, chosen.pairs)
+    return _ratios("workers: the partition stages", found.pop("rows"), found)
+
+
 def _ratios(title: str, rows: list[dict[str, Any]], details: dict[str, Any]) -> dict[str, Any]:
     """Print rows of ratios; the part of the JSON that they make."""
     print("\n".join([title, *map(in_words, rows)]), flush=True)
@@ -102,7 +122,7 @@ def main() -> int:
     parts: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
         **{name: (lambda chosen, folder, name=name: _named(name, chosen, folder))
            for name in BARS},
-        "overhead": _overhead,
+        "kernels": _kernels, "overhead": _overhead, "scaling": _scaling, "workers": _workers,
     }
     chosen = _arguments([*parts])
     folder = chosen.results.absolute() / f"bench-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"

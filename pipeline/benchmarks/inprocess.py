@@ -147,10 +147,16 @@ def kernels(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def imager_in_process(
-    run: Path, parameters: Parameters, setup: model.Setup, column: str
+    run: Path, parameters: Parameters, setup: model.Setup, column: str,
+    share: tuple[int, int] = (0, 1),
 ) -> Imager:
-    """The imager of a run's data column, all partitions read."""
+    """The imager of a run's data column, all partitions read.
+
+    `share` (k, n): of every n-th band alone, from the k-th on.
+    """
     plan = Plan.from_dict(read_json(run / "plan.json") or {})
+    first, step = share
+    plan = plan.without(set(range(len(plan.bands))) - set(range(first, len(plan.bands), step)))
     sources = {p.name: Source(str(run / "visibilities" / f"{p.name}.zarr"), column)
                for p in plan.partitions}
     for source in sources.values():

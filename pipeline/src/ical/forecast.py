@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from arl import cost
-from ical.parameters import Parameters, Resources
-from ical.partitions import Plan
+from ical.memory import UVW_BYTES, driver_memory, gain_bytes, worker_memory
+from ical.parameters import Parameters, Resources, Selfcal
+from ical.partitions import ADDED_AT_ONCE, Plan
 
 if TYPE_CHECKING:
     from arl.io.measurement_set import Contents
@@ -32,23 +33,6 @@ STAGE_START_S = 4.0
 #: Scheduling one task.
 TASK_S = 2e-3
 
-# --- memory, bytes ---------------------------------------------------------------------------
-#: A worker, and the driver with the scheduler, before they hold any data.
-WORKER_BASE, DRIVER_BASE = 330e6, 400e6
-#: A visibility while a task works on it: data, weights, model, corrected, and the gridder's index.
-VISIBILITY_BYTES = 60
-#: A visibility while it is read from a Measurement Set: four correlations, flags and weights.
-READ_VISIBILITY_BYTES = 130
-#: What a worker keeps of partitions that it has read (vis, weight; uvw comes on top).
-KEPT_VISIBILITY_BYTES = 12
-UVW_BYTES = 24
-#: A gridder call: padded complex grid and the image, per pixel.
-GRID_PIXEL_BYTES = 8 * 4 + 8
-#: Deconvolution, per pixel and band: images, scratch and convolved copies.
-CLEAN_PIXEL_BYTES = 4 * 12
-#: The driver, per pixel and band: dirty, psf, model, residual and restored.
-DRIVER_PIXEL_BYTES = 4 * 8
-
 # --- disk, bytes per visibility --------------------------------------------------------------
 #: Data, weight, flag.
 DISK_VISIBILITY = 8 + 4 + 1
@@ -62,7 +46,10 @@ IMAGES_PER_STAGE = 3
 
 @dataclass(frozen=True)
 class Shape:
-    """The observation and its images: numbers of each, cell in rad, longest w in wavelengths."""
+    """The observation and its images: numbers of each, cell in rad, longest w in wavelengths.
+
+    `time_step`: mean spacing of the times, s.
+    """
 
     times: int
     stations: int
@@ -72,6 +59,7 @@ class Shape:
     cell: float
     longest_w: float
     components: int
+    time_step: float
 
 
 @dataclass(frozen=True)
@@ -85,7 +73,8 @@ class Sizes:
     partition_visibilities: of the largest partition.
     scales: of the deconvolution. major_cycles, cycles: at most. selfcal: whether the loop runs.
     smeared: whether simulated visibilities are means over integration and channel.
-    terms: gain terms.
+    terms: gain terms. solutions: of the finest term in the largest partition, at most.
+    receptors: whether the correlations of two receptors are kept.
     """
 
     times: int
@@ -103,6 +92,8 @@ class Sizes:
     cycles: int
     selfcal: bool
     terms: int
+    solutions: int
+    receptors: bool = False
     smeared: bool = False
 
     @property
@@ -149,7 +140,7 @@ class Forecast:
 def forecast(sizes: Sizes, resources: Resources) -> Forecast:
     """Predict a run's cost on a cluster of workers with threads each."""
     stages = dict(_stages(sizes, resources))
-    worker, driver = worker_memory(sizes, resources.workers), driver_memory(sizes)
+    worker, driver = worker_memory(sizes), driver_memory(sizes)
     return Forecast(
         resources.workers, resources.threads, sizes.visibilities, sizes.partitions, sizes.bands,
         sizes.npixel, worker, driver, worker * resources.workers + driver, disk_bytes(sizes),
@@ -157,36 +148,12 @@ def forecast(sizes: Sizes, resources: Resources) -> Forecast:
         sum(s.seconds for s in stages.values()), stages)
 
 
-def worker_memory(sizes: Sizes, workers: int) -> int:
-    """Peak bytes of a worker: a partition at work or a minor loop, whichever is more."""
-    from ical.data import CACHE_BYTES
-
-    kept = sizes.visibilities * KEPT_VISIBILITY_BYTES + (
-        sizes.times * sizes.baselines * sizes.bands * UVW_BYTES)
-    pixels = sizes.npixel**2
-    at_work = sizes.partition_visibilities * VISIBILITY_BYTES + pixels * GRID_PIXEL_BYTES
-    cleaning = pixels * sizes.bands * CLEAN_PIXEL_BYTES
-    reading = 0 if sizes.components else sizes.partition_visibilities * READ_VISIBILITY_BYTES
-    return round(WORKER_BASE + min(CACHE_BYTES, kept / workers) + max(at_work, cleaning, reading))
-
-
-def driver_memory(sizes: Sizes) -> int:
-    """Peak bytes of the process that leads the run, with the scheduler in it."""
-    return round(DRIVER_BASE + sizes.npixel**2 * sizes.bands * DRIVER_PIXEL_BYTES
-                 + _gain_bytes(sizes))
-
-
-def _gain_bytes(sizes: Sizes) -> int:
-    """Gains of every term at the finest interval, with weight and flag."""
-    return sizes.times * sizes.stations * sizes.channels * sizes.terms * (16 + 4 + 1)
-
-
 def disk_bytes(sizes: Sizes) -> int:
     """Bytes of partitions, images and gains, not compressed."""
     stages = 2 if sizes.selfcal else 1
     images = (stages * ((sizes.bands + 1) * IMAGES_PER_BAND + IMAGES_PER_STAGE)
               * sizes.npixel**2 * 4)
-    return visibility_bytes(sizes) + images + _gain_bytes(sizes)
+    return visibility_bytes(sizes) + images + gain_bytes(sizes)
 
 
 def visibility_bytes(sizes: Sizes) -> int:
@@ -220,16 +187,20 @@ def _stages(sizes: Sizes, resources: Resources) -> Iterator[tuple[str, Stage]]:
     predict = (cost.direct_sum(sizes.visibilities, sizes.components)
                * (SMEARED if sizes.smeared else 1))
     yield "model", stage(sizes.partitions, predict + 3 * touch, 0.0)
-    per_pass = sizes.partitions + sizes.bands  # the partitions and the sum of each band
-    n = sizes.major_cycles
-    yield "image", stage(3 * sizes.partitions + 2 * sizes.bands + n * (per_pass + 1),
-                         2 * call + n * (2 * call + touch), n * minor)
+    # the partitions, and the sums of each band that has several
+    each = math.ceil(sizes.partitions / sizes.bands)
+    sums = math.ceil(each / ADDED_AT_ONCE) if each > 1 else 0
+    per_pass = sizes.partitions + sizes.bands * sums
+    n = majors = sizes.major_cycles
+    yield "image", stage(per_pass + n * (per_pass + 1), 2 * call + n * (2 * call + touch),
+                         n * minor)
     if sizes.selfcal:
         n = sizes.cycles
-        # a pass of the loop grids the residual and, where gains changed the weights, the PSF
+        # a cycle grids the residuals with and without new terms; then imaging goes on
         yield "selfcal", stage(
-            3 * sizes.partitions + 2 * sizes.bands + n * (2 * per_pass + 1) + sizes.partitions,
-            2 * call + n * (3 * call + (2 + sizes.terms) * touch) + touch, (n + 1) * minor)
+            per_pass + 1 + (n + majors) * (per_pass + 1) + per_pass + sizes.partitions,
+            2 * call + n * (3 * call + (2 + sizes.terms) * touch) + 2 * (majors + 1) * call + touch,
+            (n + 1 + majors) * minor)
     yield "report", Stage(0, STAGE_START_S)
 
 
@@ -258,7 +229,7 @@ def sizes_of_simulation(parameters: Parameters, setup: Setup) -> Sizes:
     uvw = baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle)
     longest = float(np.abs(uvw[..., 2]).max() * setup.frequency.max() / C)
     shape = Shape(setup.time.size, len(setup.layout.names), uvw.shape[1], setup.frequency.size,
-                  setup.npixel, setup.cell, longest, len(setup.lmn))
+                  setup.npixel, setup.cell, longest, len(setup.lmn), _step(setup))
     return _sizes(parameters, shape, plan_run(parameters, setup, ["here"]))
 
 
@@ -271,20 +242,35 @@ def sizes_of_measurement_set(
 
     longest = contents.longest_w * float(setup.frequency.max()) / C
     shape = Shape(setup.time.size, len(setup.antenna_names), setup.n_baseline,
-                  setup.frequency.size, setup.npixel, setup.cell, longest, 0)
+                  setup.frequency.size, setup.npixel, setup.cell, longest, 0, _step(setup))
     return _sizes(parameters, shape, plan_run(parameters, setup, ["here"]))
 
 
+def _step(setup: Observed) -> float:
+    """The mean spacing of the times, s."""
+    return float(setup.time[-1] - setup.time[0]) / max(setup.time.size - 1, 1)
+
+
+def _solutions(loop: Selfcal, times: int, channels: int, step: float) -> int:
+    """Solutions of the finest term in a partition: where nothing is asked for, one each sample."""
+    asked = [getattr(loop.solution_interval, t) for t in loop.terms]
+    if None in asked or step == 0:
+        return times * channels
+    return min(times, math.ceil(times * step / min(asked)) + 1) * channels
+
+
 def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:
-    largest = max((p.times[1] - p.times[0]) * (p.channels[1] - p.channels[0])
-                  for p in plan.partitions)
+    times, channels = max(
+        ((p.times[1] - p.times[0], p.channels[1] - p.channels[0]) for p in plan.partitions),
+        key=math.prod)
     clean, loop = parameters.imaging.clean, parameters.selfcal
     return Sizes(
         shape.times, shape.stations, shape.baselines, shape.channels, len(plan.bands),
-        len(plan.partitions), largest * shape.baselines, shape.npixel,
+        len(plan.partitions), times * channels * shape.baselines, shape.npixel,
         cost.w_planes(shape.longest_w, shape.npixel * shape.cell / math.sqrt(2)), shape.components,
         _scales(clean.scales, shape.npixel), clean.major_cycles, loop.cycles, loop.enabled,
-        len(loop.terms), bool(parameters.observation and parameters.observation.smearing))
+        len(loop.terms), _solutions(loop, times, channels, shape.time_step), parameters.receptors,
+        bool(parameters.observation and parameters.observation.smearing))
 
 
 def _scales(scales: tuple[int, ...] | None, npixel: int) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from distributed import Future
@@ -14,9 +14,16 @@ from arl.calibration import chain
 from arl.restoration import Beam, fit_beam
 from ical import tasks
 from ical.cluster import Cluster
-from ical.partitions import Partition, Plan
+from ical.partitions import ADDED_AT_ONCE, Partition, Plan
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
+
+
+class Add(Protocol[T]):
+    """A task that adds parts to those before, and finishes with the last of them."""
+
+    def __call__(self, so_far: Any, parts: Sequence[Any], last: bool) -> T:
+        """The sum so far, in a form of its own until the last."""
 
 
 @dataclass(frozen=True)
@@ -82,21 +89,28 @@ class Imager:
             partition, function, self.grid, self.density_of(partition), *arguments
         )
 
-    def _by_band(
-        self, parts: dict[str, Future], add: Callable[[list], T], light: bool = True
-    ) -> list[T]:
+    def _by_band(self, parts: dict[str, Future], add: Add[T], light: bool = True) -> list[T]:
         """What `add` makes of the parts of each band, in the order of the plan.
 
-        On a worker, but that a single part which is `light` may as well travel.
+        On a worker, a few at a time so that no worker ever holds many; but a single part which is
+        `light` may as well travel.
         """
         bands = [[parts[p.name] for p in self.plan.of_band(b)]
                  for b in range(len(self.plan.bands))]
         travels = [light and len(own) == 1 for own in bands]
-        asked = [own[0] if alone else self.cluster.submit_anywhere(add, own)
+        asked = [own[0] if alone else self._fold(own, add)
                  for own, alone in zip(bands, travels, strict=True)]
         found = self.cluster.client.gather(asked)
-        return [add([part]) if alone else part
+        return [add(None, [part], True) if alone else part
                 for part, alone in zip(found, travels, strict=True)]
+
+    def _fold(self, parts: list[Future], add: Add[T]) -> Future:
+        so_far: Future | None = None
+        for first in range(0, len(parts), ADDED_AT_ONCE):
+            end = first + ADDED_AT_ONCE
+            so_far = self.cluster.submit_anywhere(add, so_far, parts[first:end], end >= len(parts))
+        assert so_far is not None
+        return so_far
 
     def collect_passes(
         self, passes: dict[str, Future], light: bool
@@ -105,7 +119,7 @@ class Imager:
 
         There is none where terms are left to solve; then matrices are in it, and it is not light.
         """
-        bands = self._by_band(passes, tasks.sum_passes, light)
+        bands = self._by_band(passes, tasks.add_passes, light)
         found = []
         for way in zip(*bands, strict=True):
             solutions = {p.name: s for b, own in enumerate(way)
@@ -137,7 +151,7 @@ class Imager:
         """Dirty images and point spread functions of the data as they are."""
         pairs = self._by_band(
             {p.name: self.submit_pass(p, tasks.dirty_and_psf) for p in self.plan.partitions},
-            tasks.sum_pairs)
+            tasks.add_pairs)
         return _stack([dirty for dirty, _ in pairs]), _stack([psf for _, psf in pairs])
 
     def residual(
@@ -148,14 +162,14 @@ class Imager:
         return _stack(self._by_band({
             p.name: self.submit_pass(p, tasks.residual, bands[p.band], gains.get(p.name, ()))
             for p in self.plan.partitions
-        }, tasks.sum_images))
+        }, tasks.add_images))
 
     def corrected_psf(self, gains: dict[str, Sequence[np.ndarray]]) -> BandImages:
         """Point spread functions with the weights of corrected data."""
         return _stack(self._by_band({
             p.name: self.submit_pass(p, tasks.corrected_psf, gains.get(p.name, ()))
             for p in self.plan.partitions
-        }, tasks.sum_images))
+        }, tasks.add_images))
 
     def write_corrected(self, gains: dict[str, Sequence[np.ndarray]]) -> None:
         """Write the corrected visibilities of every partition beside the observed ones."""

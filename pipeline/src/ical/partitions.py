@@ -12,9 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 
-#: A partition holds at most this many visibilities, so that a task fits in a small worker: read,
-#: weighted, predicted and corrected they take about 60 bytes each, 120 MB in all.
+#: A partition holds at most this many visibilities, so that a task fits in a small worker (see
+#: `ical.memory`).
 MAX_PARTITION_VISIBILITIES = 2_000_000
+#: As many partitions' images are added in one task, so that few of them wait in a worker.
+ADDED_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Plan:
     partitions: tuple[Partition, ...]
 
     def of_band(self, band: int) -> list[Partition]:
-        """The partitions of one band in time order: the fixed order of every sum."""
+        """The partitions of one band in their order, the fixed one of every sum."""
         return [p for p in self.partitions if p.band == band]
 
     def without(self, bands: set[int]) -> Plan:
@@ -81,16 +83,30 @@ def make_plan(
 ) -> Plan:
     """Cut an observation into partitions and deal them to the hosts in turn.
 
-    A band is split in time, never in frequency, until a partition holds at most
-    `MAX_PARTITION_VISIBILITIES` (or a single time).
+    A band is split in time until a partition holds at most `MAX_PARTITION_VISIBILITIES`, and in
+    frequency where even a single time holds more.
     """
     bands = split(n_channel, n_band)
     widest = max(stop - start for start, stop in bands)
     blocks = min(n_time, -(-n_time * n_baseline * widest // MAX_PARTITION_VISIBILITIES))
-    pieces = [(b, t) for b in range(n_band) for t in range(blocks)]
+    longest = -(-n_time // blocks)
+    parts = -(-longest * n_baseline * widest // MAX_PARTITION_VISIBILITIES) if longest == 1 else 1
+    pieces = [(b, t, c) for b in range(n_band) for t in range(blocks)
+              for c in range(min(parts, bands[b][1] - bands[b][0]))]
     times = split(n_time, blocks)
     partitions = tuple(
-        Partition(f"band{b:03d}_time{t:04d}", b, bands[b], times[t], hosts[k % len(hosts)])
-        for k, (b, t) in enumerate(pieces)
+        Partition(_name(b, t, c if parts > 1 else None), b, _channels(bands[b], parts)[c],
+                  times[t], hosts[k % len(hosts)])
+        for k, (b, t, c) in enumerate(pieces)
     )
     return Plan(tuple(bands), partitions)
+
+
+def _channels(band: tuple[int, int], parts: int) -> list[tuple[int, int]]:
+    """The pieces of a band, none of them empty."""
+    start, stop = band
+    return [(start + a, start + b) for a, b in split(stop - start, min(parts, stop - start))]
+
+
+def _name(band: int, time: int, part: int | None) -> str:
+    return f"band{band:03d}_time{time:04d}" + ("" if part is None else f"_chan{part:04d}")

@@ -1,7 +1,7 @@
 """The tasks of the workers: each a pure function of one partition, or a sum over partitions.
 
 Dask may run any of them twice. Images that leave a partition are un-normalised weighted sums with
-their sum of weights; `sum_images` adds them in float64 and in the order of the plan.
+their sum of weights; `add_images` adds them in float64 and in the order of the plan.
 """
 
 from __future__ import annotations
@@ -350,13 +350,17 @@ class BandPass:
     image: PartialImage | None
 
 
-def sum_passes(parts: Sequence[list[PassResult]]) -> list[BandPass]:
-    """The partitions of a band together, in their order, for each way to calibrate."""
+def add_passes(
+    so_far: list[BandPass] | None, parts: Sequence[list[PassResult]], last: bool
+) -> list[BandPass]:
+    """Further partitions of a band, in their order, for each way to calibrate; as `add_images`."""
     found = []
-    for results in zip(*parts, strict=True):
+    for way, results in enumerate(zip(*parts, strict=True)):
+        before = so_far[way] if so_far else None
         images = [r.image for r in results if r.image is not None]
-        found.append(BandPass([r.solutions for r in results],
-                              sum_images(images) if images else None))
+        found.append(BandPass(
+            (before.solutions if before else []) + [r.solutions for r in results],
+            add_images(before.image if before else None, images, last) if images else None))
     return found
 
 
@@ -369,19 +373,30 @@ def merge_matrices(parts: Sequence[list[PassResult]], way: int) -> chain.CellMat
     return chain.merge([r.matrices for r in results if r.matrices is not None])
 
 
-def sum_pairs(
-    parts: Sequence[tuple[PartialImage, PartialImage]]
-) -> tuple[PartialImage, PartialImage]:
-    """`sum_images` of the two images of `dirty_and_psf`."""
-    return sum_images([p[0] for p in parts]), sum_images([p[1] for p in parts])
+Pair = tuple[PartialImage, PartialImage]
 
 
-def sum_images(parts: Sequence[PartialImage]) -> PartialImage:
-    """Add the shares of one image in their order and divide by the sum of weights."""
+def add_pairs(so_far: Pair | None, parts: Sequence[Pair], last: bool) -> Pair:
+    """`add_images` of the two images of `dirty_and_psf`."""
+    first, second = (add_images(so_far[k] if so_far else None, [p[k] for p in parts], last)
+                     for k in (0, 1))
+    return first, second
+
+
+def add_images(
+    so_far: PartialImage | None, parts: Sequence[PartialImage], last: bool
+) -> PartialImage:
+    """Add shares of one image in their order, float64.
+
+    With the `last` of them the sum is divided by the sum of weights, and is float32.
+    """
     total = np.zeros(parts[0].image.shape, np.float64)
-    for part in parts:
+    weight = 0.0
+    for part in [*([so_far] if so_far else []), *parts]:
         total += part.image
-    weight = sum(part.weight for part in parts)
+        weight += part.weight
+    if not last:
+        return PartialImage(total, weight)
     if weight > 0:
         total /= weight
     return PartialImage(total.astype(np.float32), weight)

@@ -9,8 +9,11 @@ from arl import gridding
 from benchmarks import inprocess
 from benchmarks.bars import Bar
 from benchmarks.inprocess import KernelClock
+from benchmarks.kernels import in_words as kernel_in_words
+from benchmarks.kernels import kernels_alone
 from benchmarks.pairs import Ratio, alternate, in_words
 from benchmarks.runs import million, varied
+from benchmarks.scaling import scaled_runs
 from ical.parameters import load
 from ical.stages.model import set_up
 
@@ -74,3 +77,24 @@ def test_another_size_is_the_same_field():
     field = load("reference").imaging
     other = varied(load("reference"), name="x", npixel=256).imaging
     assert other.npixel * other.cell_rad == pytest.approx(field.npixel * field.cell_rad)
+
+
+def test_every_kernel_is_timed_and_says_for_how_much():
+    rows = kernels_alone(2, 128, 2)
+    assert len(rows) == 10
+    for row in rows:
+        assert 0 < row["cpu_s"]["low"] <= row["cpu_s"]["median"] <= row["cpu_s"]["high"]
+        assert row["cpu_ns_each"] == pytest.approx(row["cpu_s"]["median"] / row["size"] * 1e9)
+        assert row["unit"] in kernel_in_words(row)
+
+
+def test_the_axes_of_scaling_differ_in_one_thing():
+    for axis, runs in scaled_runs().items():
+        setups = [set_up(run) for run in runs]
+        count = [s.time.size * s.n_baseline * s.frequency.size for s in setups]
+        if axis == "visibilities":
+            assert count == sorted(count)
+            assert count[-1] > 7 * count[0]
+        else:
+            assert max(count) < 1.3 * min(count)
+        assert len({s.npixel for s in setups}) == (len(runs) if axis == "pixels" else 1)

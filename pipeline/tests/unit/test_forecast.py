@@ -11,12 +11,13 @@ from written_ms import write_ms
 from arl.conventions import C
 from arl.cost import w_planes
 from arl.errors import InputError
-from ical.forecast import Sizes, disk_bytes, forecast, sizes_of, worker_memory
-from ical.parameters import Imaging, Input, Resources, load
+from ical.forecast import Sizes, disk_bytes, forecast, sizes_of
+from ical.memory import worker_memory
+from ical.parameters import Imaging, Input, Parameters, Resources, load
 
 SIZES = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
               partition_visibilities=200, npixel=64, planes=3, components=7, scales=3,
-              major_cycles=4, cycles=3, selfcal=True, terms=2)
+              major_cycles=4, cycles=3, selfcal=True, terms=2, solutions=20)
 
 
 def grown(**changes) -> Sizes:
@@ -47,25 +48,40 @@ def test_disk_without_loop_or_simulation_has_fewer_columns():
     assert disk_bytes(grown(selfcal=False)) < disk_bytes(SIZES)
 
 
-def test_memory_grows_with_images_and_partitions_and_shrinks_with_workers():
-    base = worker_memory(SIZES, 1)
-    assert worker_memory(grown(npixel=2048), 1) > base + 2 * 2048**2 * 4 * 3
-    assert worker_memory(grown(partition_visibilities=2_000_000), 1) > base + 1e8
-    big = grown(times=1000, baselines=1000, partitions=100)
-    assert worker_memory(big, 4) < worker_memory(big, 1)
+def test_memory_grows_with_images_and_partitions():
+    base = worker_memory(SIZES)
+    assert worker_memory(grown(npixel=2048)) > base + 2 * 2048**2 * 4 * 3
+    assert worker_memory(grown(partition_visibilities=2_000_000)) > base + 7e7
 
 
 def test_reading_a_measurement_set_takes_more_than_simulating():
     large = grown(partition_visibilities=2_000_000)
-    read = worker_memory(dataclasses.replace(large, components=0), 1)
-    assert read - worker_memory(large, 1) > 50 * 2_000_000
+    read = worker_memory(dataclasses.replace(large, components=0))
+    assert read - worker_memory(large) > 50 * 2_000_000
+
+
+def test_matrices_follow_the_solution_intervals():
+    """A station pair of a solution: complex128 and float64, once more where terms follow."""
+    stations, fewer = grown(stations=100), grown(stations=100, solutions=10)
+    assert worker_memory(stations) - worker_memory(fewer) == 10 * 100**2 * 24 * 2
+    one = worker_memory(dataclasses.replace(stations, terms=1))
+    assert worker_memory(stations) - one == 20 * 100**2 * 24
+    assert worker_memory(dataclasses.replace(stations, selfcal=False)) < one
+
+
+def test_solutions_are_counted_from_the_intervals_asked_for(tmp_path):
+    """tiny: 5 times, an hour apart, 3 channels in as many bands; by default one each sample."""
+    assert sizes_of(load("tiny")).solutions == 5
+    data = load("tiny").to_dict()
+    data["selfcal"]["solution_interval"] = {"T": 7300.0, "G": 1e6, "B": None}
+    assert sizes_of(Parameters.model_validate(data)).solutions == 4
 
 
 def test_streamed_data_do_not_fill_memory():
     """Ten times the observation in partitions of the same size takes the same memory."""
     one = grown(times=20_000, baselines=1000, partition_visibilities=2_000_000, partitions=40)
     ten = dataclasses.replace(one, times=200_000, partitions=400)
-    assert worker_memory(ten, 2) == worker_memory(one, 2)
+    assert worker_memory(ten) == worker_memory(one)
 
 
 def test_totals_are_the_sums_of_their_parts():

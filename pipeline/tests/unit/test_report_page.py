@@ -227,7 +227,7 @@ def test_text_of_a_run_cannot_become_markup(partial):
 def test_the_forecast_stands_beside_what_was_measured(partial):
     sizes = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
                   partition_visibilities=200, npixel=64, planes=3, components=7, scales=3,
-                  major_cycles=4, cycles=3, selfcal=True, terms=2)
+                  major_cycles=4, cycles=3, selfcal=True, terms=2, solutions=20)
     predicted = forecast(sizes, Resources(workers=3))
     (partial / "forecast.json").write_text(json.dumps({"forecast": predicted.to_dict()}))
     report = assemble(read_run(partial))

@@ -47,3 +47,21 @@ def test_a_taper_acts_on_the_weights_of_the_scheme(partition, scheme):
                                rtol=1e-5)
     assert grid.natural == (scheme == "natural")
     assert not replace(grid, taper=0.02).natural
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_images_added_a_few_at_a_time_are_the_weighted_mean(count):
+    """The same bits as all at once, in order; and the two of a pair are kept apart."""
+    generator = np.random.default_rng(count)
+    parts = [tasks.PartialImage(generator.normal(size=(4, 4)).astype(np.float32), float(w))
+             for w in generator.uniform(1, 5, count)]
+    so_far = None
+    for first in range(0, count, 4):
+        so_far = tasks.add_pairs(so_far, [(p, replace(p, weight=1.0))
+                                          for p in parts[first:first + 4]], first + 4 >= count)
+    mean = sum(p.image.astype(float) for p in parts) / sum(p.weight for p in parts)
+    np.testing.assert_array_equal(so_far[0].image, mean.astype(np.float32))
+    assert so_far[0].weight == pytest.approx(sum(p.weight for p in parts))
+    assert so_far[1].weight == count
+    at_once = tasks.add_images(None, parts, True)
+    np.testing.assert_array_equal(so_far[0].image, at_once.image)

@@ -131,10 +131,9 @@ class GainTerms:
             return True
         if any(self._smoothing_widths(term.name)) or self._is_interpolated(term.name):
             return False
-        plan = self._plan
-        times = [p.times for p in plan.of_band(0)]
-        return (is_inside(term.time_block, times)
-                and is_inside(term.channel_block, list(plan.bands)))
+        partitions = self._plan.partitions
+        return (is_inside(term.time_block, [p.times for p in partitions])
+                and is_inside(term.channel_block, [p.channels for p in partitions]))
 
     def _is_interpolated(self, name: str) -> bool:
         return getattr(self._parameters.selfcal.interpolation, name) == "linear"
