@@ -124,6 +124,16 @@ def clock_offset(clock: float, before: float, after: float) -> float:
     return max(clock - after, 0.0) + min(clock - before, 0.0)
 
 
+def newest_certificates(lines: list[str]) -> dict:
+    """Identity `tls` and end `expires` (s since 1970) of the certificates that last longest.
+
+    From the lines `NAME EXPIRES` of the swarm's secrets; {} where none of them tells its end.
+    """
+    found = [re.match(r"ical-tls-([0-9a-f]+)-ca (\d+)$", line.strip()) for line in lines]
+    ends = [(int(match[2]), match[1]) for match in found if match]
+    return {"tls": max(ends)[1], "expires": max(ends)[0]} if ends else {}
+
+
 def worker_service(host: str) -> str:
     """Name of the service of the workers on a host of the inventory."""
     return "ical-worker-" + re.sub("[^a-zA-Z0-9-]+", "-", host)
@@ -165,7 +175,7 @@ class FilterModule:
             "files_digest": files_digest, "bind_mounts": bind_mounts, "absolute": absolute,
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,
-            "worker_service": worker_service, "overlapping": overlapping,
+            "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,
             "clock_offset": clock_offset, "echo_name": echo_name,
             "overlay_failures": overlay_failures, "thread_environment": thread_environment,
         }

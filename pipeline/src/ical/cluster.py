@@ -96,7 +96,7 @@ class Cluster:
         """The names of the hosts that have workers, sorted."""
         return sorted({w.host for w in self.workers()})
 
-    def _hosts_known(self) -> set[str]:
+    def hosts_known(self) -> set[str]:
         """The hosts that have workers, as the scheduler knows them; no worker is asked."""
         workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
         return {name.removeprefix(PREFIX) for worker in workers for name in worker["resources"]
@@ -105,7 +105,7 @@ class Cluster:
     def wait_for_hosts(self, needed: set[str]) -> set[str]:
         """Those of the hosts that have no worker, and got none within `LOST_AFTER_S`."""
         limit = time.monotonic() + LOST_AFTER_S
-        while (missing := needed - self._hosts_known()) and time.monotonic() < limit:
+        while (missing := needed - self.hosts_known()) and time.monotonic() < limit:
             time.sleep(1)
         return missing
 
@@ -145,7 +145,7 @@ class Cluster:
         seen = dict.fromkeys(hosts, time.monotonic())
         while not over.wait(WATCH_S):
             try:
-                known = self._hosts_known()
+                known = self.hosts_known()
             except (OSError, TimeoutError):  # the scheduler is busy, or gone: the client will tell
                 continue
             now = time.monotonic()
@@ -155,10 +155,15 @@ class Cluster:
                 self.client.cancel([Future(key, self.client) for key in list(self.client.futures)])
                 return
 
+    @staticmethod
+    def place(host: str) -> dict[str, float]:
+        """What a task asks for that is to run on a host."""
+        return {data_resource(host): 1}
+
     def submit(self, host: str, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run one task on the host that owns its data."""
         return self.client.submit(
-            function, *arguments, resources={data_resource(host): 1}, retries=RETRIES, pure=False
+            function, *arguments, resources=self.place(host), retries=RETRIES, pure=False
         )
 
     def submit_anywhere(self, function: Callable[..., Any], *arguments: Any) -> Future:

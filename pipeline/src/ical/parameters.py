@@ -248,7 +248,8 @@ class Imaging(Section):
         description="beam for which restored images are corrected: airy, none, or the path of a "
         "beam file; null: that of the simulation, none for a Measurement Set")
     epsilon: float = Field(
-        1e-4, ge=1e-5, le=1e-2, description="relative accuracy of gridding and degridding")
+        1e-4, ge=1e-5, le=1e-2, description="relative accuracy of gridding and degridding; "
+        "residual images, a small part of the data, are made to ten times it")
     uv_range: UvRange = Field(UvRange(), description="baselines that are imaged: {min_m, max_m}, m")
     clean: Clean = Field(Clean(), description="deconvolution")
 

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import socket
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -133,16 +132,17 @@ def _pick(data: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def _fingerprint(path: str) -> list[int] | None:
-    """Size and time of change of a file, so that a hash notices another content.
+def _fingerprint(path: str) -> str | list[int] | None:
+    """SHA-256 of a file, the same on every host that has a copy.
 
     Of a table of casacore, the sum of sizes and the latest change of its files but the lock,
     which readers touch.
     """
     try:
-        found = [os.stat(path)]
-        if stat.S_ISDIR(found[0].st_mode):
-            found = [e.stat() for e in os.scandir(path) if e.is_file() and e.name != "table.lock"]
+        if not os.path.isdir(path):
+            with open(path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        found = [e.stat() for e in os.scandir(path) if e.is_file() and e.name != "table.lock"]
     except (OSError, ValueError):
         return None
     return [sum(f.st_size for f in found), max((f.st_mtime_ns for f in found), default=0)]

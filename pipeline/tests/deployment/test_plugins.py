@@ -152,3 +152,10 @@ def test_the_deployment_ships_the_files_of_the_same_keys_as_ical_reads(filters):
     from ical import runfile
 
     assert (filters.PATHS, filters.NAMES_OR_PATHS) == (runfile.PATHS, runfile.NAMES_OR_PATHS)
+
+
+def test_the_certificates_that_last_longest_are_found(filters):
+    lines = ["ical-tls-00aa-ca 100", "ical-tls-00aa-client 100", "ical-tls-11bb-ca 200 ",
+             "ical-tls-11bb-worker 200", "ical-tls-22cc-ca "]
+    assert filters.newest_certificates(lines) == {"tls": "11bb", "expires": 200}
+    assert filters.newest_certificates(["ical-tls-22cc-ca", ""]) == {}

@@ -6,6 +6,7 @@ The shipped run `tiny` on a cluster of two "hosts": worker processes that carry 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import ical.cluster
 from arl.io.fits import read_image
 from ical.cluster import Cluster, HostLostError, data_resource
 from ical.context import RunContext
+from ical.mirror import keep_copies, update
 from ical.parameters import load
 from ical.progress import Progress
 from ical.stages import run
@@ -141,3 +143,31 @@ def test_retired_workers_hand_over_what_they_hold(hosts):
     assert len(ical.cluster.retire(address, ["two"])) == 1
     assert held.result() == 7
     assert cluster.hosts() == ["one"]
+
+
+def test_a_folder_is_copied_to_another_host_as_it_changes(hosts, tmp_path):
+    cluster, _ = hosts
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "selfcal").mkdir(parents=True)
+    (here / "plan.json").write_text("{}")
+    (here / "selfcal" / "old.npz").write_text("first")
+    (here / ".lock").write_text("mine")
+    update(cluster, "two", here, there)
+    kept = (there / "plan.json").stat()
+    assert kept.st_mtime_ns == (here / "plan.json").stat().st_mtime_ns
+    (here / "selfcal" / "old.npz").unlink()
+    (here / "selfcal" / "new.npz").write_text("second")
+    update(cluster, "two", here, there)
+    assert {str(p.relative_to(there)): p.read_text() for p in there.rglob("*") if p.is_file()} == {
+        "plan.json": "{}", "selfcal/new.npz": "second"}
+    assert (there / "plan.json").stat().st_ino == kept.st_ino
+
+
+def test_a_host_that_is_gone_gets_no_copy(hosts, tmp_path, monkeypatch):
+    cluster, take_away = hosts
+    parameters = load("tiny")
+    store = Store.create(parameters, tmp_path, run_id="run")
+    take_away("two")
+    monkeypatch.setenv("ICAL_MIRROR", "two,three")
+    keep_copies(RunContext(parameters, store, Progress("image", Quiet()), Given(cluster), True))
+    assert os.listdir(tmp_path) == ["run"]

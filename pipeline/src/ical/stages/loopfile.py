@@ -9,6 +9,7 @@ import numpy as np
 from arl.calibration.chain import TermSolution
 from ical.context import RunContext
 from ical.convergence import Measures
+from ical.mirror import keep_copies
 from ical.stages.loopstate import Cycle, LoopState, Solutions
 
 STAGE = "selfcal"
@@ -39,6 +40,7 @@ class LoopKeeper:
                 arrays |= {f"{partition}/{term}/{name}": getattr(solution, name)
                            for name in FIELDS}
         self._context.store.write_checkpoint(STAGE, len(state.history), plain, arrays)
+        keep_copies(self._context)
 
     def read(self) -> LoopState | None:
         """The state to resume from, None where there is none or it is not asked for."""

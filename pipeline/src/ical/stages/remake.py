@@ -8,6 +8,7 @@ from functools import wraps
 
 from ical.cluster import Cluster, HostLostError
 from ical.context import RunContext
+from ical.mirror import keep_copies
 from ical.partitions import Partition, Plan
 from ical.stages import ingest, model
 from ical.stages.observed import Observed
@@ -56,13 +57,17 @@ def _make(
 
 
 def survives_hosts(stage: Callable[[RunContext], None]) -> Callable[[RunContext], None]:
-    """The stage, begun again from its last checkpoint when a host that holds data is lost."""
+    """The stage, begun again from its last checkpoint when a host that holds data is lost.
+
+    What it leaves is copied to the hosts that could take over.
+    """
 
     @wraps(stage)
     def run(context: RunContext) -> None:
         while True:
             try:
-                return stage(context)
+                stage(context)
+                return keep_copies(context)
             except HostLostError as lost:
                 context.progress.warning(str(lost))
                 context = replace(context, resume=True)

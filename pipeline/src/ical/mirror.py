@@ -1,0 +1,81 @@
+"""The folder of a run on other hosts, too, so that one of them can go on when this one is lost.
+
+Every host has a folder of results under the same path. What differs there is sent to a worker of
+the host, as tasks of the cluster: nothing else has to be open between the hosts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ical.cluster import Cluster
+from ical.context import RunContext
+
+VARIABLE = "ICAL_MIRROR"
+#: Written last: what they tell of must be there already.
+LAST = ("state.json", "stage.json")
+
+
+def wanted() -> list[str]:
+    """The hosts on which the deployment wants a copy."""
+    return [host for host in os.environ.get(VARIABLE, "").split(",") if host]
+
+
+def keep_copies(context: RunContext) -> None:
+    """Bring the folder of the run to every host that is to have a copy and has workers.
+
+    Raises
+    ------
+    HostLostError: one of them lost its workers meanwhile.
+    """
+    hosts = wanted()
+    if hosts:
+        with context.cluster.connect() as cluster:
+            for host in sorted(set(hosts) & cluster.hosts_known()):
+                with cluster.watching({host}):
+                    update(cluster, host, context.store.folder, context.store.folder)
+
+
+def update(cluster: Cluster, host: str, folder: Path, target: Path) -> None:
+    """Make a folder of another host like one of this: new and changed files, then what is gone."""
+
+    def there(task: Callable[..., Any], *arguments: object) -> Any:
+        # the same call again is another task: what it finds or does changes
+        return cluster.client.submit(
+            task, *arguments, pure=False, resources=cluster.place(host)).result()
+
+    here, known = snapshot(folder), there(snapshot, target)
+    for name, seen in here.items():
+        if known.get(name) != seen:
+            there(write_copy, target / name, (folder / name).read_bytes(), seen[1])
+    there(remove_copies, [target / name for name in known if name not in here])
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change (ns) of every file of a folder, in the order of writing.
+
+    Hidden files are somebody's in the middle of writing, or a lock.
+    """
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    found = [(str(name), (folder / name).stat())
+             for name in sorted(shown, key=lambda name: (name.name in LAST, name))]
+    return {name: (status.st_size, status.st_mtime_ns) for name, status in found}
+
+
+def write_copy(target: Path, content: bytes, changed_ns: int) -> None:
+    """Task: write one file as it is elsewhere, atomically."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    os.utime(temporary, ns=(changed_ns, changed_ns))
+    os.replace(temporary, target)
+
+
+def remove_copies(targets: list[Path]) -> None:
+    """Task: remove files that are no longer there elsewhere."""
+    for target in targets:
+        target.unlink(missing_ok=True)
