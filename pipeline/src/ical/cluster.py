@@ -212,6 +212,8 @@ def _start_local(workers: int, threads: int, memory_limit: str | None) -> LocalC
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     get_mp_context()  # Dask names what it needs, once; all of it is among what `prefork` imports
     prefork.start(threads)
+    # nobody looks at the profile of a worker's threads, which is taken a hundred times a second
+    dask.config.set({"distributed.worker.profile.enabled": False})
     # of a process that begins as a copy no variable can be set before it begins
     dask.config.set({"distributed.nanny.environ": prefork.thread_environment(threads)
                      | {LONE_VARIABLE: str(workers * threads)}})

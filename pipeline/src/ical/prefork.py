@@ -14,7 +14,7 @@ from multiprocessing import forkserver
 #: What sets the threads of ducc0, numba, BLAS and radler; read when they are imported.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
                     "NUMBA_NUM_THREADS")
-NEEDED = ("distributed", "ical.ready", "casacore.tables")
+NEEDED = ("distributed", "ical.ready", "casacore.tables", "zarr")
 
 
 def thread_environment(threads: int) -> dict[str, str]:
