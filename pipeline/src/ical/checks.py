@@ -310,18 +310,14 @@ def _measurement_set(p: Parameters) -> Problems:
 def _files(p: Parameters) -> Problems:
     from arl.sky import CATALOGUES
 
-    if p.selfcal.start_model is not None:
-        if Path(p.selfcal.start_model).is_file():
-            yield from _start_model(p, "selfcal.start_model", p.selfcal.start_model)
-        else:
-            yield Problem("selfcal.start_model", f"there is no file {p.selfcal.start_model}; give "
-                          "the path of a CSV of components or of a FITS image, or null.")
-    if p.imaging.start_model is not None:
-        if Path(p.imaging.start_model).is_file():
-            yield from _start_model(p, "imaging.start_model", p.imaging.start_model)
-        else:
-            yield Problem("imaging.start_model", f"there is no file {p.imaging.start_model}; give "
-                          "the path of a FITS image or of a CSV of components, or null.")
+    for key, path, kinds in (
+        ("selfcal.start_model", p.selfcal.start_model, "a CSV of components or of a FITS image"),
+        ("imaging.start_model", p.imaging.start_model, "a FITS image or of a CSV of components"),
+    ):
+        if path is not None and Path(path).is_file():
+            yield from _start_model(p, key, path)
+        elif path is not None:
+            yield Problem(key, f"there is no file {path}; give the path of {kinds}, or null.")
     yield from _gain_files(p)
     if p.imaging.mask is not None:
         yield from _mask(p.imaging.mask)

@@ -12,7 +12,7 @@ import sys
 CHUNK = 65536
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Copy bytes until the sender stops, then close the receiver's side."""
     try:
         while data := await reader.read(CHUNK):
@@ -33,7 +33,7 @@ async def serve(port: int, host: str, target_port: int) -> None:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
 
     server = await asyncio.start_server(accept, "0.0.0.0", port)
     async with server:

@@ -15,6 +15,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+from ical.forward import copy
+
 SMALL = 16  # bytes
 LARGE = 65536  # bytes; many packets of any MTU
 PATIENCE = 5.0  # seconds that one step may take
@@ -29,21 +31,9 @@ class Failure(Exception):
     reason: str
 
 
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Send every byte back."""
-    try:
-        while data := await reader.read(LARGE):
-            writer.write(data)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
-
-
 async def start(port: int) -> asyncio.Server:
     """Listen on a port (0: any that is free) and send back what comes."""
-    return await asyncio.start_server(_echo, "0.0.0.0", port)
+    return await asyncio.start_server(copy, "0.0.0.0", port)
 
 
 async def _serve(port: int) -> None:
