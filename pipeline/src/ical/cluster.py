@@ -24,6 +24,7 @@ from distributed.utils import get_mp_context
 from arl.errors import InputError
 from ical import prefork
 from ical.metrics import host_name
+from ical.traffic import Transfer, between_hosts, sent_with
 
 CONNECT_TIMEOUT_S = 60
 #: A host without workers for so long is lost; one that starts again is back in half of that.
@@ -85,6 +86,7 @@ class Cluster:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._sent: list[Transfer] = []
 
     def workers(self) -> list[WorkerInfo]:
         """The workers of this moment in a fixed order."""
@@ -162,13 +164,21 @@ class Cluster:
 
     def submit(self, host: str, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run one task on the host that owns its data."""
+        if host != host_name():
+            self._sent.append(sent_with(arguments))
         return self.client.submit(
             function, *arguments, resources=self.place(host), retries=RETRIES, pure=False
         )
 
     def submit_anywhere(self, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run one task that needs no host's data: before others, as it makes less of much."""
+        self._sent.append(sent_with(arguments))
         return self.client.submit(function, *arguments, retries=RETRIES, pure=False, priority=1)
+
+    def moved(self, since: float) -> list[Transfer]:
+        """What travelled since a time, between hosts and to and from the pipeline."""
+        sent = [transfer for transfer in self._sent if transfer.time >= since]
+        return between_hosts(self.client, since) + sent
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from arl.calibration.solver import Solution
 from arl.conventions import C, lm_axis, lmn
 from ical.cluster import library_threads, lone_threads
 from ical.data import PartitionData, load
+from ical.traffic import size_by_fields
 
 #: A residual image is made to this many times the accuracy asked for: relative to the data, of
 #: which it is what is left, its error is smaller still.
@@ -407,6 +408,11 @@ def sum_grids(grids: Sequence[np.ndarray]) -> np.ndarray:
     return np.sum(np.stack(grids), axis=0)
 
 
+def keep(item: np.ndarray) -> np.ndarray:
+    """What many tasks need, as the result of a task, which Dask makes again where it is lost."""
+    return item
+
+
 def clean(
     residual: np.ndarray, psf: np.ndarray, model: np.ndarray, bands: deconvolution.Bands,
     options: deconvolution.CleanOptions, mask: np.ndarray | None,
@@ -428,3 +434,8 @@ def write_corrected(source: Source, gains: Sequence[np.ndarray]) -> int:
         vis = four.reshape(*four.shape[:3], 4)[..., slice(None) if data.products == 4 else [0, 3]]
     write(source.path, vis)
     return int(vis.nbytes)
+
+
+size_by_fields(
+    PartialImage, Calibration, PassResult, BandPass, chain.TermSolution, chain.CellMatrices,
+    deconvolution.CleanResult)

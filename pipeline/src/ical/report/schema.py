@@ -104,6 +104,10 @@ class Stage(Part):
     forecast: StageForecast | None = Field(
         None, description="what was predicted; null: it was not recorded")
     tasks: dict[str, HostWork] = Field({}, description="work by host")
+    moved_bytes: dict[str, int] = Field(
+        {}, description="bytes between hosts and to the pipeline, from Dask's log of transfers, by "
+        "the task whose result they are, and those that the pipeline sent with tasks (arguments); "
+        "recorded for image and selfcal")
     warnings: list[str] = Field([], description="what the stage warned about")
 
 
@@ -179,6 +183,9 @@ class Cycle(OpenPart):
     snr: float | None = Field(None, description="peak / rms")
     flagged_fraction: float | None = Field(
         None, description="share of the gain solutions that were flagged")
+    moved_bytes: int | None = Field(
+        None, description="the sum of the stage's moved_bytes within the cycle; that of the first "
+        "has the first images besides; null: the cycle was done before the pipeline was resumed")
 
 
 class GainTerm(Part):

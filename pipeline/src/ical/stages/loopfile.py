@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 
 import numpy as np
@@ -17,13 +18,20 @@ FIELDS = ("time_blocks", "channel_blocks", "gain", "snr")
 
 
 class LoopKeeper:
-    """Tells of every cycle and keeps the state after it."""
+    """Tells of every cycle and keeps the state after it.
+
+    Attributes
+    ----------
+    ends: when each cycle of this process ended, s since 1970, by its number.
+    """
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
+        self.ends: dict[int, float] = {}
 
     def told(self, cycle: Cycle, cycles: int) -> None:
         """One line of progress: the cycle, its rms and the decision."""
+        self.ends[cycle.number] = time.time()
         self._context.progress.update(
             0.9 * cycle.number / cycles,
             f"terms {cycle.terms}, rms {cycle.rms_jy * 1e3:.3f} mJy: {cycle.decision}",

@@ -12,6 +12,7 @@ from arl.calibration.gains import gain_table
 from arl.io.h5parm import write_h5parm
 from arl.io.measurement_set import Contents
 from arl.io.zarr import write_dataset
+from ical import traffic
 from ical.cluster import Cluster
 from ical.context import RunContext
 from ical.forecast import sizes_of_measurement_set, sizes_of_simulation
@@ -92,7 +93,7 @@ def run_image(context: RunContext) -> None:
         written = files.ImageFiles(context, "image", setup, edges)
         restored = written.write_all(
             result.dirty, result.psf, result.model, result.residual, result.beams)
-        record = meter.stop()
+        record = meter.stop() | {"moved_bytes": traffic.total(cluster.moved(meter.began))}
     quality = files.residual_quality(result.residual, setup) | truth.flux_quality(
         restored[0], result.residual.image[0], result.beams[0], setup, imager.plan.bands[0])
     context.store.write_stage("image", record | {
@@ -114,8 +115,11 @@ def run_selfcal(context: RunContext) -> None:
         result = loop.run(keeper, keeper.read())
         context.progress.update(0.95, "writing images, gains and corrected visibilities")
         quality = _write_selfcal(context, imager, setup, edges, loop, result)
-        record = meter.stop()
-    history = [asdict(cycle) for cycle in result.history]
+        moved = cluster.moved(meter.began)
+        record = meter.stop() | {"moved_bytes": traffic.total(moved)}
+    by_cycle = traffic.by_cycle(moved, meter.began, keeper.ends)
+    history = [asdict(cycle) | {"moved_bytes": by_cycle.get(cycle.number)}
+               for cycle in result.history]
     write_json(context.store.stage_folder("selfcal") / "history.json", history)
     context.store.write_stage("selfcal", record | {
         "quality": quality, "history": history, "warnings": context.progress.warnings,
