@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 SCHEDULER_VARIABLE = "ARL_DASK_SCHEDULER"
+NAME_VARIABLE = "ARL_DASK_SCHEDULER_NAME"
 #: Stages that may begin a run; the others need one.
 BEGINS = ("model",)
 #: Where each stage is, imported when it runs.
@@ -59,6 +60,9 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--scheduler", metavar="ADDRESS", envvar=SCHEDULER_VARIABLE,
                      show_envvar=True, help="Dask scheduler [default: a cluster on this "
                      "machine]."),
+        click.option("--by-name", metavar="ADDRESS", envvar=NAME_VARIABLE, show_envvar=True,
+                     help="The scheduler's address by a name that stays when it moves to another "
+                     "host: where it is looked for when it is lost."),
         click.option("--workers", type=click.IntRange(min=1), help="Workers on this machine "
                      "[default: resources.workers]."),
         click.option("--threads", type=click.IntRange(min=1), help="Threads of each worker "
@@ -261,7 +265,7 @@ def _shared_cluster(parameters: Parameters, options: dict[str, Any]) -> SharedCl
     resources = parameters.resources
     return SharedCluster(ClusterOptions(
         options["scheduler"] or None, options["workers"] or resources.workers,
-        options["threads"] or resources.threads, resources.memory_limit))
+        options["threads"] or resources.threads, resources.memory_limit, options["by_name"]))
 
 
 def _run_stage(

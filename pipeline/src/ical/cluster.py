@@ -19,6 +19,7 @@ from typing import Any
 
 import dask
 from distributed import Client, Future, LocalCluster, Worker
+from distributed.comm import CommClosedError
 from distributed.utils import get_mp_context
 
 from arl.errors import InputError
@@ -30,12 +31,18 @@ CONNECT_TIMEOUT_S = 60
 #: A host without workers for so long is lost; one that starts again is back in half of that.
 LOST_AFTER_S = 120
 WATCH_S = 5
+#: A swarm takes up to a minute to find that a host is gone, and starts its tasks elsewhere.
+MOVED_AFTER_S = 300
 #: Tasks are pure, so a task that failed with its worker is simply run again.
 RETRIES = 2
 #: One task takes one unit; a worker has enough of them that only its threads limit it.
 RESOURCE_UNITS = 1000
 #: Set in the workers of a local cluster, which share one machine's cores.
 LONE_VARIABLE = "ICAL_LONE_THREADS"
+
+
+#: What tasks and questions end with when the scheduler is lost.
+SCHEDULER_LOST = (CancelledError, CommClosedError)
 
 
 class HostLostError(Exception):
@@ -216,6 +223,23 @@ def _connect_remote(address: str) -> Client:
             f"The Dask scheduler at {address} has no workers: status.yml shows their state."
         ) from error
     return client
+
+
+def wait_for_scheduler(address: str) -> None:
+    """Wait until a scheduler with a worker answers, `MOVED_AFTER_S` at most.
+
+    Raises
+    ------
+    InputError: none does.
+    """
+    limit = time.monotonic() + MOVED_AFTER_S
+    while True:
+        try:
+            with _connect_remote(address):
+                return
+        except InputError:
+            if time.monotonic() > limit:
+                raise
 
 
 def _start_local(workers: int, threads: int, memory_limit: str | None) -> LocalCluster:

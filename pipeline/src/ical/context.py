@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from ical.parameters import Parameters
@@ -21,6 +21,9 @@ class Connector(Protocol):
     def connect(self) -> AbstractContextManager[Cluster]:
         """The cluster, for as long as the context lasts."""
 
+    def find_again(self) -> bool:
+        """Whether the scheduler, which was lost, was found again where it has moved to."""
+
 
 @dataclass(frozen=True)
 class ClusterOptions:
@@ -29,15 +32,18 @@ class ClusterOptions:
     Attributes
     ----------
     scheduler: address of a Dask scheduler; None starts a cluster on this machine, to which alone
-        the others apply.
+        workers, threads and memory_limit apply.
     workers: worker processes. threads: library threads of each.
     memory_limit: of each worker, e.g. "4 GB"; None for an equal share of the machine's.
+    by_name: address of the scheduler by a name that stays when it moves to another host; None: it
+        does not move.
     """
 
     scheduler: str | None
     workers: int
     threads: int
     memory_limit: str | None
+    by_name: str | None = None
 
     @contextmanager
     def connect(self) -> Iterator[Cluster]:
@@ -71,6 +77,23 @@ class SharedCluster:
         if self._cluster is None:
             self._cluster = self._stack.enter_context(self.options.connect())
         yield self._cluster
+
+    def find_again(self) -> bool:
+        """Connect to the scheduler by its name; whether there is one.
+
+        Raises
+        ------
+        InputError: nobody answers by that name.
+        """
+        if self.options.by_name is None:
+            return False
+        from ical.cluster import wait_for_scheduler
+
+        self._stack.close()
+        self._cluster = None
+        wait_for_scheduler(self.options.by_name)
+        self.options = replace(self.options, scheduler=self.options.by_name)
+        return True
 
 
 @dataclass(frozen=True)

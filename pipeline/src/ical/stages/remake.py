@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 
-from ical.cluster import Cluster, HostLostError
+from ical.cluster import SCHEDULER_LOST, Cluster, HostLostError
 from ical.context import RunContext
 from ical.mirror import keep_copies
 from ical.partitions import Partition, Plan
@@ -57,7 +57,8 @@ def _make(
 
 
 def survives_hosts(stage: Callable[[RunContext], None]) -> Callable[[RunContext], None]:
-    """The stage, begun again from its last checkpoint when a host that holds data is lost.
+    """The stage, begun again from its last checkpoint when a host that holds data is lost, or the
+    scheduler's host, if it starts again elsewhere.
 
     What it leaves is copied to the hosts that could take over.
     """
@@ -70,6 +71,10 @@ def survives_hosts(stage: Callable[[RunContext], None]) -> Callable[[RunContext]
                 return keep_copies(context)
             except HostLostError as lost:
                 context.progress.warning(str(lost))
-                context = replace(context, resume=True)
+            except SCHEDULER_LOST:
+                if not context.cluster.find_again():
+                    raise
+                context.progress.warning("the Dask scheduler was lost, and found where it moved to")
+            context = replace(context, resume=True)
 
     return run
