@@ -19,6 +19,7 @@ ExecStart=
 ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock --oom-score-adjust 0
 UNIT
 install -m 0755 "$here/entry.sh" "$work/entry.sh"
+install -m 0755 "$here/late-sh.sh" "$work/late-sh"
 cat >"$work/customize.sh" <<'HOOK'
 #!/bin/sh
 set -eu
@@ -40,7 +41,7 @@ mmdebstrap --quiet --variant=minbase --mode=root --format=tar \
   --skip=cleanup/apt/cache --skip=cleanup/apt/lists \
   --customize-hook="$work/customize.sh \"\$1\"" \
   --customize-hook="copy-in $work/test-host.conf /etc/systemd/system/docker.service.d" \
-  --customize-hook="copy-in $work/entry.sh /usr/local/sbin" \
+  --customize-hook="copy-in $work/entry.sh $work/late-sh /usr/local/sbin" \
   "$release" "$work/root.tar"
 docker import --change 'ENTRYPOINT ["/usr/local/sbin/entry.sh"]' --change 'ENV container=docker' \
   --change 'LABEL org.ical-swarm.test=1' "$work/root.tar" "$image"

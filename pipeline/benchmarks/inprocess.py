@@ -104,7 +104,7 @@ class InProcess(Cluster):
     """A cluster that is this process."""
 
     def __init__(self) -> None:
-        super().__init__(self)  # type: ignore[arg-type]  # a client that can gather is enough
+        super().__init__(self, threads=1)  # type: ignore[arg-type]  # a client that can gather is enough
 
     def gather(self, futures: Any) -> Any:
         """What the client of a real cluster does."""

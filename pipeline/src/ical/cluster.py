@@ -37,8 +37,6 @@ MOVED_AFTER_S = 300
 RETRIES = 2
 #: One task takes one unit; a worker has enough of them that only its threads limit it.
 RESOURCE_UNITS = 1000
-#: Set in the workers of a local cluster, which share one machine's cores.
-LONE_VARIABLE = "ICAL_LONE_THREADS"
 
 
 #: What tasks and questions end with when the scheduler is lost.
@@ -76,11 +74,6 @@ def library_threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 
-def lone_threads() -> int:
-    """How many threads a task may use while no other runs: on one machine all of its workers'."""
-    return int(os.environ.get(LONE_VARIABLE) or library_threads())
-
-
 def _describe() -> tuple[str, int]:
     return host_name(), library_threads()
 
@@ -89,10 +82,14 @@ class Cluster:
     """A connected cluster: who its workers are and how to place tasks on them.
 
     Tasks are pure, but no two are alike: that Dask need not hash their images, they are not told.
+
+    Attributes
+    ----------
+    threads: how many this process may use while all workers wait for it.
     """
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, client: Client, threads: int) -> None:
+        self.client, self.threads = client, threads
         self._sent: list[Transfer] = []
 
     def workers(self) -> list[WorkerInfo]:
@@ -202,10 +199,10 @@ def connect(
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "2 GB"})
     if scheduler:
         with _connect_remote(scheduler) as client:
-            yield Cluster(client)
+            yield Cluster(client, len(os.sched_getaffinity(0)))
         return
     with _start_local(workers, threads, memory_limit) as local, Client(local) as client:
-        yield Cluster(client)
+        yield Cluster(client, workers * threads)
 
 
 def _connect_remote(address: str) -> Client:
@@ -249,8 +246,7 @@ def _start_local(workers: int, threads: int, memory_limit: str | None) -> LocalC
     # nobody looks at the profile of a worker's threads, which is taken a hundred times a second
     dask.config.set({"distributed.worker.profile.enabled": False})
     # of a process that begins as a copy no variable can be set before it begins
-    dask.config.set({"distributed.nanny.environ": prefork.thread_environment(threads)
-                     | {LONE_VARIABLE: str(workers * threads)}})
+    dask.config.set({"distributed.nanny.environ": prefork.thread_environment(threads)})
     return LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
         memory_limit=memory_limit or "auto", resources={data_resource(host_name()): RESOURCE_UNITS},

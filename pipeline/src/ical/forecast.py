@@ -175,7 +175,7 @@ def _clean_seconds(sizes: Sizes) -> float:
 
 
 def _stages(sizes: Sizes, resources: Resources) -> Iterator[tuple[str, Stage]]:
-    """Each stage in its order; partitions run side by side, a minor loop on one worker."""
+    """Each stage in its order; partitions run side by side, minor loops while they wait."""
     side_by_side = min(resources.workers, sizes.partitions) * resources.threads
     touch = sizes.visibilities * TOUCH_VISIBILITY_S
     call, minor = _call_seconds(sizes), _clean_seconds(sizes)
@@ -192,13 +192,13 @@ def _stages(sizes: Sizes, resources: Resources) -> Iterator[tuple[str, Stage]]:
     sums = math.ceil(each / ADDED_AT_ONCE) if each > 1 else 0
     per_pass = sizes.partitions + sizes.bands * sums
     n = majors = sizes.major_cycles
-    yield "image", stage(per_pass + n * (per_pass + 1), 2 * call + n * (2 * call + touch),
+    yield "image", stage(per_pass + n * per_pass, 2 * call + n * (2 * call + touch),
                          n * minor)
     if sizes.selfcal:
         n = sizes.cycles
         # a cycle grids the residuals with and without new terms; then imaging goes on
         yield "selfcal", stage(
-            per_pass + 1 + (n + majors) * (per_pass + 1) + per_pass + sizes.partitions,
+            per_pass + (n + majors) * per_pass + per_pass + sizes.partitions,
             2 * call + n * (3 * call + (2 + sizes.terms) * touch) + 2 * (majors + 1) * call + touch,
             (n + 1 + majors) * minor)
     yield "report", Stage(0, STAGE_START_S)

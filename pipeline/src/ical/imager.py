@@ -57,7 +57,6 @@ class Imager:
     ) -> None:
         self.cluster, self.plan, self.sources, self.grid = cluster, plan, sources, grid
         self._mask = mask
-        self._kept: tuple[np.ndarray, Future] | None = None
         self._density = self._make_density(joint_density)
 
     def _make_density(self, joint: bool) -> list[Future | None]:
@@ -182,17 +181,13 @@ class Imager:
         self, residual: BandImages, psf: BandImages, model: np.ndarray, edges: np.ndarray,
         beam: Beam, options: deconvolution.CleanOptions,
     ) -> deconvolution.CleanResult:
-        """One minor loop over all bands (their edges in Hz, shape (band, 2)) on one worker."""
-        bands = deconvolution.Bands(edges, psf.weight, beam.major, self.grid.cell)
-        return self.cluster.submit_anywhere(
-            tasks.clean, residual.image, self._keep(psf.image), model, bands, options,
-            self._mask).result()
+        """One minor loop over all bands (their edges in Hz, shape (band, 2)).
 
-    def _keep(self, psf: np.ndarray) -> Future:
-        """A PSF on a worker: the same for many minor loops, it travels once."""
-        if self._kept is None or self._kept[0] is not psf:
-            self._kept = psf, self.cluster.submit_anywhere(tasks.keep, psf)
-        return self._kept[1]
+        Here: all workers wait for it, and this process has the images, which need not travel.
+        """
+        bands = deconvolution.Bands(edges, psf.weight, beam.major, self.grid.cell)
+        return deconvolution.clean(residual.image, psf.image, model, bands, options,
+                                   threads=self.cluster.threads, mask=self._mask)
 
 
 def _stack(images: Sequence[tasks.PartialImage]) -> BandImages:

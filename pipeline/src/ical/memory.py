@@ -30,8 +30,8 @@ MATRIX_BYTES, RECEPTOR_MATRIX_BYTES = 16 + 8, 4 * 16 + 8
 GRID_PIXEL_BYTES = 40
 #: Images that tasks leave until they are added up, per pixel; a pass leaves two. The sums.
 LEFT_PIXEL_BYTES, SUM_PIXEL_BYTES = 2 * 4, 2 * 8
-#: The minor loop per pixel; per pixel and band, the images that come and go included; and per
-#: pixel, band and scale where there are several.
+#: The minor loop per pixel; per pixel and band; and per pixel, band and scale where there are
+#: several.
 CLEAN_PIXEL_BYTES, CLEAN_BAND_BYTES, CLEAN_SCALE_BYTES = 40, 46, 4
 #: The driver, per pixel and band: dirty, psf, model, residual and restored images, those of two
 #: trials, and what is on its way to a worker.
@@ -39,18 +39,18 @@ DRIVER_PIXEL_BYTES = 90
 
 
 def worker_memory(sizes: Sizes) -> int:
-    """Peak bytes of a worker: a partition at work or a minor loop, whichever is more.
+    """Peak bytes of a worker.
 
     Any worker of a host may be given any of its partitions, and keeps it while there is room.
     """
-    most = max(_at_work(sizes), _cleaning(sizes), _reading(sizes))
+    most = max(_at_work(sizes), _reading(sizes))
     return round(WORKER_BASE + min(CACHE_BYTES, _kept(sizes)) + most + _left(sizes))
 
 
 def driver_memory(sizes: Sizes) -> int:
-    """Peak bytes of the process that leads the run, with the scheduler in it."""
+    """Peak bytes of the process that leads the run and cleans, with the scheduler in it."""
     return round(DRIVER_BASE + sizes.npixel**2 * sizes.bands * DRIVER_PIXEL_BYTES
-                 + gain_bytes(sizes))
+                 + _cleaning(sizes) + gain_bytes(sizes))
 
 
 def gain_bytes(sizes: Sizes) -> int:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arl import cost, deconvolution, gridding, simulation, sky, weighting
+from arl import cost, gridding, simulation, sky, weighting
 from arl.calibration import apply, chain, conditioning, intervals
 from arl.calibration.robust import reweigh
 from arl.calibration.solver import Solution
 from arl.conventions import C, lm_axis, lmn
-from ical.cluster import library_threads, lone_threads
+from ical.cluster import library_threads
 from ical.data import PartitionData, load
 from ical.traffic import size_by_fields
 
@@ -408,20 +408,6 @@ def sum_grids(grids: Sequence[np.ndarray]) -> np.ndarray:
     return np.sum(np.stack(grids), axis=0)
 
 
-def keep(item: np.ndarray) -> np.ndarray:
-    """What many tasks need, as the result of a task, which Dask makes again where it is lost."""
-    return item
-
-
-def clean(
-    residual: np.ndarray, psf: np.ndarray, model: np.ndarray, bands: deconvolution.Bands,
-    options: deconvolution.CleanOptions, mask: np.ndarray | None,
-) -> deconvolution.CleanResult:
-    """One minor loop over all bands; all others wait for it, so it takes their threads too."""
-    return deconvolution.clean(residual, psf, model, bands, options, threads=lone_threads(),
-                               mask=mask)
-
-
 def write_corrected(source: Source, gains: Sequence[np.ndarray]) -> int:
     """Write the corrected visibilities beside the observed ones; returns the bytes written."""
     from arl.io.zarr import write_corrected as write
@@ -437,5 +423,4 @@ def write_corrected(source: Source, gains: Sequence[np.ndarray]) -> int:
 
 
 size_by_fields(
-    PartialImage, Calibration, PassResult, BandPass, chain.TermSolution, chain.CellMatrices,
-    deconvolution.CleanResult)
+    PartialImage, Calibration, PassResult, BandPass, chain.TermSolution, chain.CellMatrices)

@@ -70,7 +70,7 @@ def hosts_fixture(monkeypatch):
                      scheduler={"cls": Scheduler, "options": {"dashboard_address": ":0", "port": 0}}
                      ) as made, Client(made) as client:
         client.wait_for_workers(2)
-        yield Cluster(client), lambda name: made.sync(made.workers[name].close)
+        yield Cluster(client, 1), lambda name: made.sync(made.workers[name].close)
 
 
 def stage(name, cluster, store, parameters):
