@@ -37,8 +37,6 @@ MOVED_AFTER_S = 300
 RETRIES = 2
 #: One task takes one unit; a worker has enough of them that only its threads limit it.
 RESOURCE_UNITS = 1000
-
-
 #: What tasks and questions end with when the scheduler is lost.
 SCHEDULER_LOST = (CancelledError, CommClosedError)
 

@@ -33,11 +33,12 @@ class Transfer:
 
     Attributes
     ----------
-    time: of the scheduler's clock, s since 1970. kinds: bytes by the task whose result they are.
+    time: of the scheduler's clock, s since 1970. kind: the function whose result they are.
     """
 
     time: float
-    kinds: dict[str, int]
+    kind: str
+    size: int
 
 
 def _outgoing(since: float, dask_worker: Worker) -> tuple[str, list[tuple[float, Any, dict]]]:
@@ -51,29 +52,20 @@ def between_hosts(client: Client, since: float) -> list[Transfer]:
     """What workers sent since a time to other hosts' workers, and to the pipeline."""
     logs = client.run(_outgoing, since)
     hosts = {worker: host for worker, (host, _) in logs.items()}
-    return [Transfer(when, by_kind(keys)) for host, sent in logs.values()
-            for when, who, keys in sent if hosts.get(who) != host]
-
-
-def by_kind(keys: dict[str, int]) -> dict[str, int]:
-    """Bytes by the name of the function from those by task."""
-    found: dict[str, int] = defaultdict(int)
-    for key, size in keys.items():
-        found[key_split(key)] += size
-    return dict(found)
+    return [Transfer(when, key_split(key), size) for host, sent in logs.values()
+            for when, who, keys in sent if hosts.get(who) != host for key, size in keys.items()]
 
 
 def sent_with(arguments: Sequence[Any]) -> Transfer:
     """What the pipeline sends now with a task."""
-    return Transfer(time.time(), {ARGUMENTS: int(sizeof(list(arguments)))})
+    return Transfer(time.time(), ARGUMENTS, int(sizeof(list(arguments))))
 
 
 def total(transfers: Iterable[Transfer]) -> dict[str, int]:
     """Bytes by kind, largest first."""
     found: dict[str, int] = defaultdict(int)
     for transfer in transfers:
-        for kind, size in transfer.kinds.items():
-            found[kind] += size
+        found[transfer.kind] += transfer.size
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
@@ -82,5 +74,5 @@ def by_cycle(
 ) -> dict[int, int]:
     """Bytes within each cycle, by its number; they ended at `ends`, the first went from `began`."""
     starts = [began, *ends.values()]
-    return {number: sum(sum(t.kinds.values()) for t in transfers if start <= t.time < end)
+    return {number: sum(t.size for t in transfers if start <= t.time < end)
             for start, (number, end) in zip(starts, ends.items(), strict=False)}

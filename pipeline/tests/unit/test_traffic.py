@@ -28,7 +28,7 @@ def test_what_stays_on_a_host_is_not_counted():
 
 def test_each_cycle_has_what_travelled_within_it():
     sizes = {1: 1, 4: 20, 5: 300, 9: 4000}
-    moved = [traffic.Transfer(t, {"add": size}) for t, size in sizes.items()]
+    moved = [traffic.Transfer(t, "add", size) for t, size in sizes.items()]
     assert traffic.by_cycle(moved, 0.0, {3: 4.0, 4: 6.0}) == {3: 1, 4: 320}
 
 
@@ -43,4 +43,5 @@ def test_the_size_of_what_tasks_return_is_that_of_its_arrays():
 def test_what_goes_with_a_task_is_counted():
     model = np.zeros((64, 64), np.float32)
     sent = traffic.sent_with([model, tasks.PartialImage(model, 1.0)])
-    assert sent.kinds[traffic.ARGUMENTS] == pytest.approx(2 * model.nbytes, rel=0.1)
+    assert sent.kind == traffic.ARGUMENTS
+    assert sent.size == pytest.approx(2 * model.nbytes, rel=0.1)
