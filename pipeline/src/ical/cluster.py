@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,10 +84,12 @@ class Cluster:
     Attributes
     ----------
     threads: how many this process may use while all workers wait for it.
+    kept: what a stage leaves for the next one, and what it was made of.
     """
 
     def __init__(self, client: Client, threads: int) -> None:
         self.client, self.threads = client, threads
+        self.kept: tuple[Hashable, Any] | None = None
         self._sent: list[Transfer] = []
 
     def workers(self) -> list[WorkerInfo]:
