@@ -25,9 +25,11 @@ from arl.quality import robust_rms
 
 #: A minor loop knows one PSF for the whole field; deeper than the error of that it never ends.
 MAX_ITERATIONS = 50_000
-#: Bands within this share of their frequency are cleaned as their mean, but for more of those
-#: means than there are spectral terms.
-GROUP_WIDTH = 0.06
+#: Bands within this share of their frequency are cleaned as their mean.
+GROUP_WIDTH = 0.07
+#: The share of a peak that is cleaned before the best scale is looked for again. With radler's own
+#: 0.2 residuals, fluxes and gains of the named runs are the same, and take half as long again.
+SAME_SCALE = 0.35
 _STDOUT = threading.Lock()
 
 
@@ -134,7 +136,8 @@ class Groups:
     """Neighbouring bands whose mean a minor loop works on, which takes as long as it has images.
 
     More of these than spectral terms and a few say nothing new of a smooth spectrum. What the mean
-    PSF takes wrong from one of its bands, the next residual image shows.
+    PSF takes wrong from one of its bands, the next residual image shows. The lowest and the highest
+    band stay alone: a spectrum is read off between groups, not beyond them.
 
     Attributes
     ----------
@@ -150,13 +153,14 @@ class Groups:
 
     @classmethod
     def of(cls, bands: Bands, spectral_terms: int) -> Groups:
-        """The fewest groups that are narrow enough, of as many bands each as can be."""
+        """The fewest groups that are narrow enough, and more of them than terms."""
         n_band, edges = len(bands.edges), np.asarray(bands.edges, float)
-        narrow = math.ceil(np.ptp(edges) / (GROUP_WIDTH * edges.mean()))
-        n_group = max(spectral_terms + 1, narrow)
-        if n_group >= n_band:
+        narrow = math.ceil(np.ptp(edges[1:-1]) / (GROUP_WIDTH * edges.mean())) if n_band > 2 else 0
+        inner = max(spectral_terms - 1, narrow)
+        if inner + 2 >= n_band:
             return cls(bands, np.eye(n_band), np.eye(n_band))
-        member = np.arange(n_band) * n_group // n_band == np.arange(n_group)[:, None]
+        group = np.r_[0, 1 + np.arange(n_band - 2) * inner // (n_band - 2), inner + 1]
+        member = group == np.arange(inner + 2)[:, None]
         weight = member * np.asarray(bands.weight, float)
         share = weight / weight.sum(axis=1, keepdims=True)
         x = edges.mean(axis=1) / edges.mean() - 1
@@ -172,8 +176,8 @@ class Groups:
     def add(self, model: np.ndarray, found: np.ndarray) -> np.ndarray:
         """A model (band, l, m) and what was found in the groups (group, l, m), float32."""
         total = np.array(model, np.float32)
-        where = np.nonzero(found.any(axis=0))
-        total[:, *where] += self.spectrum.astype(np.float32) @ found[:, *where]
+        where = found.any(axis=0)
+        total[:, where] += self.spectrum.astype(np.float32) @ found[:, where]
         return total
 
 
@@ -319,6 +323,7 @@ def _settings(
     if len(options.scales) != 1:
         settings.algorithm_type = radler.AlgorithmType.multiscale
         settings.multiscale.scale_list = [float(s) for s in options.scales]
+        settings.multiscale.sub_minor_loop_gain = SAME_SCALE
     else:
         settings.algorithm_type = radler.AlgorithmType.generic_clean
     if n_band > 1:
