@@ -245,6 +245,10 @@ def _start_local(workers: int, threads: int, memory_limit: str | None) -> LocalC
     prefork.start(threads)
     # nobody looks at the profile of a worker's threads, which is taken a hundred times a second
     dask.config.set({"distributed.worker.profile.enabled": False})
+    # nor at how late its loops are, fifty times a second, and what they use: in all processes
+    # together that took a twentieth of a processor
+    dask.config.set({"distributed.admin.tick.interval": "1s",
+                     "distributed.admin.system-monitor.interval": "5s"})
     # of a process that begins as a copy no variable can be set before it begins
     dask.config.set({"distributed.nanny.environ": prefork.thread_environment(threads)})
     return LocalCluster(
