@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-#: The rows of DESIGN.md 3.4 in its order.
+#: The rows of the table, in its order.
 ROWS = (
     "predict / invert against the direct Fourier sum", "noise-only image, natural weighting",
     "gains, noiseless data, exact model", "gains, noisy, exact model",
@@ -23,7 +23,7 @@ ROWS = (
 )
 HEAD = """# Quality against truth
 
-Made by `make quality`, {date} UTC: every row of the design's table of quality, measured by the
+Made by `make quality`, {date} UTC: every quality that the project promises, measured by the
 tests of `pipeline/tests/validation`, which fail where a bar is not met. Each test names its data
 set. Those of `test_full_size` are the run `reference-noise` (94 stations, 7 channels, 512² pixels)
 with a seed of the moment; the others are small enough for every `make test`.

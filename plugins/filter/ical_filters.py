@@ -7,6 +7,7 @@ import hashlib
 import ipaddress
 import os
 import re
+import shlex
 from pathlib import Path
 
 import yaml
@@ -44,6 +45,12 @@ def bind_mounts(paths: list[str]) -> list[dict]:
 def absolute(path: str) -> str:
     """A path of the controller, seen from where the command was typed; '' stays ''."""
     return os.path.abspath(os.path.expanduser(path)) if path else ""
+
+
+def inventory_options(sources: list[str]) -> str:
+    """The options that name these inventories once more in a command; '' for that of this machine."""
+    local = Path(__file__).parents[2] / "inventory" / "local"
+    return "".join(f" -i {shlex.quote(source)}" for source in sources if Path(source).resolve() != local.resolve())
 
 
 def is_writable(path: str) -> bool:
@@ -173,6 +180,7 @@ class FilterModule:
     def filters(self) -> dict:
         return {
             "files_digest": files_digest, "bind_mounts": bind_mounts, "absolute": absolute,
+            "inventory_options": inventory_options,
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,
             "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,

@@ -79,7 +79,7 @@ def require_memory(predicted: Forecast, capacity: Capacity) -> None:
     ------
     InputError: one sentence: what is short, and what to change.
     """
-    smaller = f"make imaging.npixel ({predicted.npixel}) or imaging.bands ({predicted.bands}) less"
+    smaller = _smaller(predicted)
     least = min(capacity.workers, key=lambda w: w.memory)
     _require(
         predicted.memory_per_worker, least.memory, f"memory in a worker on {least.host}",
@@ -105,13 +105,21 @@ def require_disk(predicted: Forecast, capacity: Capacity) -> None:
     hosts = _workers_of(capacity)
     images = predicted.disk - predicted.disk_visibilities
     most = -(-predicted.partitions // len(hosts)) / predicted.partitions
-    advice = ("make room, choose a larger disk (--data, --results), or make the observation or "
-              "the images smaller")
-    _require(images, capacity.driver_disk, "disk for its results", advice)
+    room = "make room (in a swarm where Docker keeps its volumes), give another folder"
+    smaller = _smaller(predicted)
+    _require(images, capacity.driver_disk, "disk for its results",
+             f"{room} (--results), or {smaller}")
     for host in hosts:
         free = min(w.disk for w in capacity.workers if w.host == host)
         here = images if host == capacity.driver_host else 0
-        _require(predicted.disk_visibilities * most + here, free, f"disk on {host}", advice)
+        advice = f"{room} (--data), or have fewer visibilities or more hosts that share them"
+        _require(predicted.disk_visibilities * most + here, free, f"disk on {host}",
+                 f"{advice}, or {smaller}" if here else advice)
+
+
+def _smaller(predicted: Forecast) -> str:
+    """What to change in the run file for smaller images."""
+    return f"make imaging.npixel ({predicted.npixel}) or imaging.bands ({predicted.bands}) less"
 
 
 def _workers_of(capacity: Capacity) -> Counter[str]:

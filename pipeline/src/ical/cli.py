@@ -11,7 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -234,16 +234,28 @@ def _execute(run: str, stages: Sequence[str], options: dict[str, Any]) -> None:
     parameters = load(run)
     if not options["scheduler"]:
         prefork.start(options["threads"] or parameters.resources.threads)
-    store = _open_store(parameters, stages, options)
-    with store.lock(), _shared_cluster(parameters, options) as cluster:
+    with ExitStack() as stack:
+        cluster = stack.enter_context(_shared_cluster(parameters, options))
+        _bring_copy(cluster, options)
+        store = _open_store(parameters, stages, options)
+        stack.enter_context(store.lock())
         sink = open_sink(sys.stdout, store.folder / "progress.jsonl")
-        try:
-            with _failure_logged(store, sink):
-                for stage in stages:
-                    _run_stage(stage, parameters, store, sink, cluster, options["resume"])
-            _tell_result(sink, store)
-        finally:
-            sink.close()
+        stack.callback(sink.close)
+        with _failure_logged(store, sink):
+            for stage in stages:
+                _run_stage(stage, parameters, store, sink, cluster, options["resume"])
+        _tell_result(sink, store)
+
+
+def _bring_copy(cluster: Connector, options: dict[str, Any]) -> None:
+    """Of a run to go on with that is not on this host of a cluster: the folder that another has."""
+    if not (options["scheduler"] and options["resume"] and options["run_id"]):
+        return
+    folder = options["results"] / options["run_id"]
+    if not folder.exists():
+        from ical.mirror import bring_copy
+
+        bring_copy(cluster, folder)
 
 
 def _open_store(parameters: Parameters, stages: Sequence[str], options: dict[str, Any]) -> Store:

@@ -1,18 +1,21 @@
 """The folder of a run on other hosts, too, so that one of them can go on when this one is lost.
 
 Every host has a folder of results under the same path. What differs there is sent to a worker of
-the host, as tasks of the cluster: nothing else has to be open between the hosts.
+the host, as tasks of the cluster: nothing else has to be open between the hosts. A host without
+workers gets no copy; one that is to go on with a run brings the newest copy there is.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from ical.cluster import Cluster
-from ical.context import RunContext
+from ical.cluster import Cluster, HostLostError
+from ical.context import Connector, RunContext
 
 VARIABLE = "ICAL_MIRROR"
 #: Written last: what they tell of must be there already.
@@ -39,19 +42,51 @@ def keep_copies(context: RunContext) -> None:
                     update(cluster, host, context.store.folder, context.store.folder)
 
 
+def bring_copy(connector: Connector, folder: Path) -> None:
+    """Bring the folder of a run, which is not here, from the host with the newest copy, if one has
+    it and the deployment wants copies.
+
+    Raises
+    ------
+    HostLostError: that host lost its workers meanwhile.
+    """
+    if not wanted():
+        return
+    with connector.connect() as cluster:
+        copies: dict[str, dict[str, tuple[int, int]]] = {}
+        for host in sorted(cluster.hosts_known()):
+            with suppress(HostLostError), cluster.watching({host}):
+                copies[host] = _there(cluster, host, snapshot, folder)
+        whole = [host for host, known in copies.items() if "parameters.json" in known]
+        if whole:
+            newest = max(whole, key=lambda host: max(time for _, time in copies[host].values()))
+            with cluster.watching({newest}):
+                _fetch(cluster, newest, copies[newest], folder)
+
+
+def _fetch(cluster: Cluster, host: str, known: dict[str, tuple[int, int]], folder: Path) -> None:
+    """Make a folder here like that of another host: all of it or nothing."""
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as made:
+        brought = Path(made) / folder.name
+        for name, (_, changed_ns) in known.items():
+            content = _there(cluster, host, Path.read_bytes, folder / name)
+            write_copy(brought / name, content, changed_ns)
+        os.replace(brought, folder)
+
+
 def update(cluster: Cluster, host: str, folder: Path, target: Path) -> None:
     """Make a folder of another host like one of this: new and changed files, then what is gone."""
-
-    def there(task: Callable[..., Any], *arguments: object) -> Any:
-        # the same call again is another task: what it finds or does changes
-        return cluster.client.submit(
-            task, *arguments, pure=False, resources=cluster.place(host)).result()
-
-    here, known = snapshot(folder), there(snapshot, target)
+    here, known = snapshot(folder), _there(cluster, host, snapshot, target)
     for name, seen in here.items():
         if known.get(name) != seen:
-            there(write_copy, target / name, (folder / name).read_bytes(), seen[1])
-    there(remove_copies, [target / name for name in known if name not in here])
+            _there(cluster, host, write_copy, target / name, (folder / name).read_bytes(), seen[1])
+    _there(cluster, host, remove_copies, [target / name for name in known if name not in here])
+
+
+def _there(cluster: Cluster, host: str, task: Callable[..., Any], *arguments: object) -> Any:
+    """What a task finds or does on a host; the same call again is another task, as that changes."""
+    return cluster.client.submit(
+        task, *arguments, pure=False, resources=cluster.place(host)).result()
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:

@@ -31,6 +31,12 @@ def test_a_clock_read_between_two_others_is_off_by_what_they_prove(filters, cloc
     assert filters.clock_offset(clock, 100, 102) == offset
 
 
+def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filters):
+    sources = [str(Path(__file__).parents[3] / "inventory/local"), "/home/me/my hosts"]
+    assert filters.inventory_options(sources) == " -i '/home/me/my hosts'"
+    assert filters.inventory_options(sources[:1]) == ""
+
+
 def test_progress_reads_like_a_sentence(follow):
     event = {"event": "progress", "stage": "selfcal", "fraction": 0.42, "cycle": 3, "cycles": 5,
              "eta_s": 120}

@@ -13,21 +13,25 @@ HOSTS = [f"node{number:02d}.example" for number in range(50)]
 FAT = "node07.example"
 
 
-@pytest.fixture(scope="module")
-def rendered(playbook, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("render")
-    workers = {host: {} for host in HOSTS}
-    workers[FAT] = {"dask_workers": 8, "dask_threads": 2, "dask_worker_memory": "8G"}
+def render(playbook, folder: Path, managers: list[str], workers: dict[str, dict]) -> Path:
+    """What would be created for an inventory, in a folder."""
     inventory = folder / "hosts.yml"
     inventory.write_text(yaml.safe_dump({
-        "managers": {"hosts": {HOSTS[0]: {}}},
+        "managers": {"hosts": {host: {} for host in managers}},
         "workers": {"hosts": workers},
         "all": {"vars": {"dask_workers": 4, "dask_worker_memory": "4G"}},
     }))
     result = playbook("-i", str(inventory), "site.yml", "--tags", "render", "-e",
-                          f"ical_render_dir={folder}/out", "-e", "ical_run=tiny", timeout=600)
+                      f"ical_render_dir={folder}/out", "-e", "ical_run=tiny", timeout=600)
     assert result.returncode == 0, result.stdout
     return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def rendered(playbook, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workers = {host: {} for host in HOSTS}
+    workers[FAT] = {"dask_workers": 8, "dask_threads": 2, "dask_worker_memory": "8G"}
+    return render(playbook, tmp_path_factory.mktemp("render"), HOSTS[:1], workers)
 
 
 def load(path: Path) -> dict:
@@ -84,3 +88,19 @@ def test_the_overlay_holds_all_containers_and_no_pool_overlaps_it(rendered):
     assert not any(ipaddress.ip_network(pool).overlaps(subnet) for pool in swarm["address_pool"])
     assert {host["host"]: host["role"] for host in swarm["hosts"]} == {
         host: "manager" if host == HOSTS[0] else "worker" for host in HOSTS}
+
+
+@pytest.mark.parametrize(("workers", "heirs"), [
+    # managers write the copy themselves, where they can
+    (["node00", "node01", "node02", "node03"], "node01,node02"),
+    (["node03", "node04"], "node03"),
+    (["node00", "node04"], "node04"),
+])
+def test_of_several_managers_any_finds_a_copy_of_the_run(playbook, tmp_path, workers, heirs):
+    folder = render(playbook, tmp_path, ["node00", "node01", "node02"],
+                    {worker: {} for worker in workers})
+    assert services(folder)["ical-pipeline-selfcal"]["env"]["ICAL_MIRROR"] == heirs
+
+
+def test_a_manager_that_is_the_only_one_keeps_no_copies(rendered):
+    assert "ICAL_MIRROR" not in services(rendered)["ical-pipeline-selfcal"]["env"]

@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ import ical.cluster
 from arl.io.fits import read_image
 from ical.cluster import Cluster, HostLostError, data_resource
 from ical.context import RunContext
-from ical.mirror import keep_copies, update
+from ical.mirror import bring_copy, keep_copies, snapshot, update
 from ical.parameters import load
 from ical.progress import Progress
 from ical.stages import run
@@ -171,3 +172,26 @@ def test_a_host_that_is_gone_gets_no_copy(hosts, tmp_path, monkeypatch):
     monkeypatch.setenv("ICAL_MIRROR", "two,three")
     keep_copies(RunContext(parameters, store, Progress("image", Quiet()), Given(cluster), True))
     assert os.listdir(tmp_path) == ["run"]
+
+
+def test_a_host_without_a_copy_brings_the_newest(hosts, tmp_path, monkeypatch):
+    """Each host has a working folder of its own; what lacks the run's parameters is no copy."""
+    cluster, _ = hosts
+    for changed, name in enumerate(("one", "two")):
+        for file in ("whole/parameters.json", "whole/image/stage.json", "part/plan.json"):
+            path = tmp_path / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+            os.utime(path, (changed, changed))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("one", "two"):
+        cluster.submit(name, os.chdir, str(tmp_path / name)).result()
+    bring_copy(Given(cluster), Path("whole"))
+    assert os.listdir() == []
+    monkeypatch.setenv("ICAL_MIRROR", "one")
+    for run_id in ("whole", "part", "none"):
+        bring_copy(Given(cluster), Path(run_id))
+    assert os.listdir() == ["whole"]
+    assert snapshot(Path("whole")) == snapshot(tmp_path / "two" / "whole")
+    assert Path("whole/image/stage.json").read_text() == "two"

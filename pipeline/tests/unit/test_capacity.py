@@ -58,7 +58,12 @@ def test_disk_that_is_short_is_refused():
     require_disk(PREDICTED, roomy(disk=7 * GB))
     with pytest.raises(InputError, match=r"7 GB of disk on a, and there are 6.9 GB.*--data"):
         require_disk(PREDICTED, roomy(disk=int(6.9 * GB)))
-    with pytest.raises(InputError, match="1 GB of disk for its results"):
+    with pytest.raises(InputError, match=r"on a, .*imaging\.npixel"):  # its images are there, too
+        require_disk(PREDICTED, roomy(disk=int(6.9 * GB)))
+    with pytest.raises(InputError, match=r"disk on b, .*more hosts that share them\.$"):
+        require_disk(PREDICTED, replace(ROOM, workers=tuple(
+            replace(w, disk=5 * GB) if w.host == "b" else w for w in ROOM.workers)))
+    with pytest.raises(InputError, match=r"1 GB of disk for its results.*make room.*--results"):
         require_disk(PREDICTED, replace(ROOM, driver_disk=GB - 1))
 
 

@@ -131,6 +131,24 @@ def test_resume_skips_what_is_done(stages, capsys):
                     ("report", "done")]
 
 
+def test_a_run_that_is_on_another_host_is_brought_before_it_goes_on(stages, monkeypatch):
+    import ical.mirror
+
+    assert run("model", "tiny", "--name", "one", "--results", "there") == 0
+    asked = []
+
+    def bring(connector, folder):
+        asked.append(folder)
+        Path("there").rename("results")
+
+    monkeypatch.setattr(ical.mirror, "bring_copy", bring)
+    swarm = ("--name", "one", "--resume", "--scheduler", "tcp://nobody:1")
+    for stage in ("model", "image"):
+        assert run(stage, "tiny", *swarm) == 0
+    assert asked == [Path("results/one")]
+    assert stages.ran == ["model", "image"]
+
+
 def test_every_stage_is_found_where_the_command_looks():
     for module, function in cli.STAGE_FUNCTIONS.values():
         assert callable(getattr(import_module(module), function))

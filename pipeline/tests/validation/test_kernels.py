@@ -1,4 +1,4 @@
-"""The rows of DESIGN's table of quality (3.4) about single kernels, against truth.
+"""The rows of docs/quality.md about single kernels, against truth.
 
 Data set: LOWBD2 stations within 120 m of the centre (17, 136 baselines), declination -60 degrees,
 hour angles -45, 0 and 45 degrees, channels at 90 and 100 MHz; images of 128 x 128 pixels of 4 mrad,
@@ -123,7 +123,7 @@ def test_gains_of_noisy_data_reach_the_theoretical_error(uvw, pairs, measured_as
     With the other gains known (|g_q| = 1) the least-squares estimate of g_p is
     sum_q V_pq conj(M_pq) g_q / sum_q |M_pq|^2. Noise of variance sigma^2 in each component of
     V_pq gives it the variance sigma^2 / sum_q |M_pq|^2: for a single source of S Jy and n samples
-    this is DESIGN's sigma / (S sqrt((N - 1) n)).
+    this is the theory's sigma / (S sqrt((N - 1) n)).
     """
     sigma = 0.3
     error, information = solved_error(uvw, pairs, sigma, "amplitude_phase", 40, 4)

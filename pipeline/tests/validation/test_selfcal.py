@@ -1,4 +1,4 @@
-"""The rows of DESIGN's table of quality (3.4) about images and gains after ICAL, against truth.
+"""The rows of docs/quality.md about images and gains after ICAL, against truth.
 
 Data set: 44 stations of LOWBD2 within 200 m of the centre (946 baselines), GLEAM components above
 3 Jy at their catalogue positions behind the Airy beam, 7 times over 60 degrees of hour angle, 3
