@@ -136,9 +136,9 @@ def kernels(run: Path) -> dict[str, dict[str, Any]]:
     warm_up()
     parameters = Parameters.model_validate(read_json(run / "parameters.json"))
     setup = model.set_up(parameters)
-    found = {}
+    found, cluster = {}, InProcess()
     for stage, column in (("image", model.IDEAL), ("selfcal", "VISIBILITY")):
-        imager = imager_in_process(run, parameters, setup, column)
+        imager = imager_in_process(run, parameters, setup, column, cluster)
         clock, began = KernelClock(), time.process_time()
         with clock.on():
             _replay(stage, imager, parameters, setup)
@@ -147,10 +147,10 @@ def kernels(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def imager_in_process(
-    run: Path, parameters: Parameters, setup: model.Setup, column: str,
+    run: Path, parameters: Parameters, setup: model.Setup, column: str, cluster: InProcess,
     share: tuple[int, int] = (0, 1),
 ) -> Imager:
-    """The imager of a run's data column, all partitions read.
+    """The imager of a run's data column on a cluster, all partitions read.
 
     `share` (k, n): of every n-th band alone, from the k-th on.
     """
@@ -162,7 +162,7 @@ def imager_in_process(
     for source in sources.values():
         load(source.path, source.column)
     grid = image.grid_of(parameters, setup)
-    return Imager(InProcess(), plan, sources, grid, parameters.imaging.joint_density)
+    return Imager(cluster, plan, sources, grid, parameters.imaging.joint_density)
 
 
 def _replay(stage: str, imager: Imager, parameters: Parameters, setup: model.Setup) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.inprocess import imager_in_process
+from benchmarks.inprocess import InProcess, imager_in_process
 from benchmarks.pairs import Ratio, alternate
 from benchmarks.runs import do_run, million, varied
 from ical.cluster import connect
@@ -80,7 +80,7 @@ def efficiency(folder: Path, pairs: int, run: Parameters | None = None) -> dict[
               for k in range(WORKERS)]
     try:
         with connect(None, workers=WORKERS, threads=1, memory_limit=None) as cluster:
-            ready = imager_in_process(place, run, set_up(run), IDEAL)
+            ready = imager_in_process(place, run, set_up(run), IDEAL, InProcess())
             dask = Imager(cluster, ready.plan, ready.sources, ready.grid, False)
             partition_round(dask)
             for process in halves:
@@ -100,6 +100,7 @@ def partition_round(imager: Imager) -> float:
     shape = (len(imager.plan.bands), imager.grid.npixel, imager.grid.npixel)
     model = np.zeros(shape, np.float32)
     model[:, ::16, ::16] = 1e-3
+    imager.cluster.kept = None
     began = time.perf_counter()
     imager.dirty_and_psf()
     imager.residual(model, {})
@@ -127,7 +128,8 @@ def _both(halves: list[subprocess.Popen[str]]) -> float:
 def main(place: Path, number: int) -> None:
     """One of the independent processes: a round at once, and one whenever it is told to."""
     run = Parameters.model_validate(read_json(place / "parameters.json"))
-    imager = imager_in_process(place, run, set_up(run), IDEAL, (number, WORKERS))
+    imager = imager_in_process(place, run, set_up(run), IDEAL, InProcess(),
+                               (number, WORKERS))
     print(partition_round(imager), flush=True)
     for _ in sys.stdin:
         print(partition_round(imager), flush=True)

@@ -6,6 +6,7 @@ Offringa & Smirnov 2017, MNRAS 471, 301 (multi-scale, joined channels, spectral 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 import threading
@@ -24,6 +25,11 @@ from arl.quality import robust_rms
 
 #: A minor loop knows one PSF for the whole field; deeper than the error of that it never ends.
 MAX_ITERATIONS = 50_000
+#: Bands within this share of their frequency are cleaned as their mean.
+GROUP_WIDTH = 0.07
+#: The share of a peak that is cleaned before the best scale is looked for again. With radler's own
+#: 0.2 residuals, fluxes and gains of the named runs are the same, and take half as long again.
+SAME_SCALE = 0.35
 _STDOUT = threading.Lock()
 
 
@@ -106,25 +112,78 @@ def clean(
     """
     if mask is not None and mask.shape != residual.shape[1:]:
         raise InputError(f"The mask has shape {mask.shape}, the image {residual.shape[1:]}.")
-    work = _Work(*(np.array(x, np.float32, order="C") for x in (psf, residual, model)))
-    levels = _levels(work.residual, bands, options)
+    groups = Groups.of(bands, options.spectral_terms)
+    work = _Work(groups.mean(psf), groups.mean(residual),
+                 np.zeros((len(groups.share), *model.shape[1:]), np.float32))
+    levels = _levels(residual, bands, options)
     if levels is None:
-        count, more = _minor_loop(work, bands, options, mask, threads)
-        return CleanResult(work.model, count, not more)
+        count, more = _minor_loop(work, groups.bands, options, mask, threads)
+        return CleanResult(groups.add(model, work.model), count, not more)
     search, stop, final = levels
     fixed = replace(options, threshold_sigma=None, major_gain=1.0)
-    count, _ = _minor_loop(work, bands, replace(fixed, threshold=search), mask, threads)
-    found = auto_mask(work.model)
+    count, _ = _minor_loop(work, groups.bands, replace(fixed, threshold=search), mask, threads)
+    found = auto_mask(model, work.model)
     if stop < search and found.any() and count < options.iterations:
         found = found if mask is None else found & mask
         left = replace(fixed, threshold=stop, iterations=options.iterations - count)
-        count += _minor_loop(work, bands, left, found, threads)[0]
-    return CleanResult(work.model, count, stop <= final or count >= options.iterations)
+        count += _minor_loop(work, groups.bands, left, found, threads)[0]
+    return CleanResult(groups.add(model, work.model), count,
+                       stop <= final or count >= options.iterations)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Neighbouring bands whose mean a minor loop works on, which takes as long as it has images.
+
+    More of these than spectral terms and a few say nothing new of a smooth spectrum. What the mean
+    PSF takes wrong from one of its bands, the next residual image shows. The lowest and the highest
+    band stay alone: a spectrum is read off between groups, not beyond them.
+
+    Attributes
+    ----------
+    bands: what a minor loop must know of the groups.
+    share: of every band in the mean of each group (group, band).
+    spectrum: fluxes at all bands from those of the groups (band, group), by the polynomial that
+        the minor loop fits.
+    """
+
+    bands: Bands
+    share: np.ndarray
+    spectrum: np.ndarray
+
+    @classmethod
+    def of(cls, bands: Bands, spectral_terms: int) -> Groups:
+        """The fewest groups that are narrow enough, and more of them than terms."""
+        n_band, edges = len(bands.edges), np.asarray(bands.edges, float)
+        narrow = math.ceil(np.ptp(edges[1:-1]) / (GROUP_WIDTH * edges.mean())) if n_band > 2 else 0
+        inner = max(spectral_terms - 1, narrow)
+        if inner + 2 >= n_band:
+            return cls(bands, np.eye(n_band), np.eye(n_band))
+        group = np.r_[0, 1 + np.arange(n_band - 2) * inner // (n_band - 2), inner + 1]
+        member = group == np.arange(inner + 2)[:, None]
+        weight = member * np.asarray(bands.weight, float)
+        share = weight / weight.sum(axis=1, keepdims=True)
+        x = edges.mean(axis=1) / edges.mean() - 1
+        spectrum = (np.vander(x, spectral_terms)
+                    @ np.linalg.pinv(np.vander(share @ x, spectral_terms)))
+        joined = replace(bands, edges=share @ edges, weight=weight.sum(axis=1))
+        return cls(joined, share, spectrum)
+
+    def mean(self, images: np.ndarray) -> np.ndarray:
+        """The mean of each group's images: (band, l, m) to (group, l, m), float32."""
+        return np.tensordot(self.share.astype(np.float32), np.asarray(images, np.float32), axes=1)
+
+    def add(self, model: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """A model (band, l, m) and what was found in the groups (group, l, m), float32."""
+        total = np.array(model, np.float32)
+        where = found.any(axis=0)
+        total[:, where] += self.spectrum.astype(np.float32) @ found[:, where]
+        return total
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The arrays that radler changes in place, float32 (band, l, m)."""
+    """The arrays that radler changes in place, float32 (group, l, m)."""
 
     psf: np.ndarray
     residual: np.ndarray
@@ -150,15 +209,15 @@ def _levels(
     return max(stop, (options.auto_mask_sigma or 0.0) * noise, absolute), stop, final
 
 
-def auto_mask(model: np.ndarray, *, dilation: int = 1) -> np.ndarray:
-    """The pixels (l, m) where any band of a model (band, l, m) has flux, grown by `dilation`.
+def auto_mask(*models: np.ndarray, dilation: int = 1) -> np.ndarray:
+    """The pixels (l, m) where any band of models (band, l, m) has flux, grown by `dilation`.
 
     Components of extended scales have put their whole shape into the model, so one mask serves
     all scales.
     """
     from scipy.ndimage import binary_dilation
 
-    found = np.any(np.asarray(model) != 0, axis=0)
+    found = np.any([np.any(model, axis=0) for model in models], axis=0)
     if dilation < 1:
         return found
     return binary_dilation(found, np.ones((3, 3), bool), iterations=dilation)
@@ -264,6 +323,7 @@ def _settings(
     if len(options.scales) != 1:
         settings.algorithm_type = radler.AlgorithmType.multiscale
         settings.multiscale.scale_list = [float(s) for s in options.scales]
+        settings.multiscale.sub_minor_loop_gain = SAME_SCALE
     else:
         settings.algorithm_type = radler.AlgorithmType.generic_clean
     if n_band > 1:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: The direct sum with smearing costs this many times as much as without.
 SMEARED = 50
 #: One minor loop, per pixel, band and scale.
-CLEAN_PIXEL_S = 3e-7
+CLEAN_PIXEL_S = 1.5e-7
 #: Reading, weighting and writing one visibility once.
 TOUCH_VISIBILITY_S = 4e-8
 #: Start of a stage: connection, imports, the plan.

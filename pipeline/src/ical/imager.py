@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -58,6 +58,8 @@ class Imager:
         self.cluster, self.plan, self.sources, self.grid = cluster, plan, sources, grid
         self._mask = mask
         self._density = self._make_density(joint_density)
+        paths = tuple(sources[p.name].path for p in plan.partitions)
+        self._weighted = (plan, paths, grid, joint_density)
 
     def _make_density(self, joint: bool) -> list[Future | None]:
         bands = range(len(self.plan.bands))
@@ -148,11 +150,22 @@ class Imager:
         return self.cluster.submit_anywhere(tasks.merge_matrices, ordered, way).result()
 
     def dirty_and_psf(self) -> tuple[BandImages, BandImages]:
-        """Dirty images and point spread functions of the data as they are."""
-        pairs = self._by_band(
-            {p.name: self.submit_pass(p, tasks.dirty_and_psf) for p in self.plan.partitions},
-            tasks.add_pairs)
-        return _stack([dirty for dirty, _ in pairs]), _stack([psf for _, psf in pairs])
+        """Dirty images and point spread functions of the data as they are.
+
+        The latter follow from the weights, which all columns share: those of the stage before
+        serve.
+        """
+        if self.cluster.kept is not None and self.cluster.kept[0] == self._weighted:
+            dirty = _stack(self._by_band(self._passes(tasks.dirty), tasks.add_images))
+            return dirty, self.cluster.kept[1]
+        pairs = self._by_band(self._passes(tasks.dirty_and_psf), tasks.add_pairs)
+        psf = _stack([psf for _, psf in pairs])
+        self.cluster.kept = self._weighted, psf
+        return _stack([dirty for dirty, _ in pairs]), psf
+
+    def _passes(self, function: Callable[..., Any]) -> dict[str, Future]:
+        """One task of every partition, by its name."""
+        return {p.name: self.submit_pass(p, function) for p in self.plan.partitions}
 
     def residual(
         self, model: np.ndarray, gains: dict[str, Sequence[np.ndarray]]

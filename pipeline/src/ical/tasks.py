@@ -143,8 +143,14 @@ def dirty_and_psf(
     """The partition's dirty image and point spread function."""
     data = load(source.path, source.column)
     weight = _imaging_weight(data, data.weight, grid, density)
-    dirty = _invert(data, data.vis, weight, grid, grid.epsilon)
-    return dirty, _psf(data, weight, grid)
+    return _invert(data, data.vis, weight, grid, grid.epsilon), _psf(data, weight, grid)
+
+
+def dirty(source: Source, grid: Grid, density: np.ndarray | None) -> PartialImage:
+    """The partition's dirty image alone."""
+    data = load(source.path, source.column)
+    weight = _imaging_weight(data, data.weight, grid, density)
+    return _invert(data, data.vis, weight, grid, grid.epsilon)
 
 
 def _psf(data: PartitionData, weight: np.ndarray, grid: Grid) -> PartialImage:

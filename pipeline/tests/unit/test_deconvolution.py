@@ -143,6 +143,36 @@ def test_the_rim_is_cleaned(uvw):
     assert found.model[0].argmax() == np.ravel_multi_index((2, 60), found.model[0].shape)
 
 
+def test_the_mean_of_neighbouring_bands_is_cleaned_and_every_band_has_its_own_flux():
+    """A spectrum of as many terms as are fitted is the same from its means as from all bands."""
+    middle = np.array([90, 93, 96, 100, 104, 107, 110]) * 1e6
+    bands = deconvolution.Bands(middle[:, None] + [-1e6, 1e6], np.arange(1.0, 8.0), 6e-3, CELL)
+    groups = deconvolution.Groups.of(bands, 3)
+    assert [np.flatnonzero(g).tolist() for g in groups.share] == [[0], [1, 2], [3, 4], [5], [6]]
+    np.testing.assert_allclose(groups.share.sum(axis=1), 1)
+    assert groups.bands.weight.tolist() == [1, 5, 9, 6, 7]
+    terms = np.array([2.0, -0.7, 0.4])
+    model, found = np.zeros((7, 4, 4)), np.zeros((5, 4, 4), np.float32)
+    model[:, 0, 1] = 0.5
+    found[:, 2, 3] = np.polyval(terms, groups.bands.edges.mean(axis=1) / 1e8)
+    total = groups.add(model, found)
+    np.testing.assert_allclose(total[:, 2, 3], np.polyval(terms, middle / 1e8), rtol=1e-5)
+    np.testing.assert_array_equal(total[:, 0, 1], 0.5)
+    assert np.count_nonzero(total) == 14
+
+
+@pytest.mark.parametrize(("count", "terms", "expected"), [
+    (1, 3, 1), (2, 3, 2), (4, 3, 4), (4, 2, 3), (8, 2, 3), (8, 7, 8)])
+def test_bands_are_joined_where_they_are_more_than_their_spectrum_needs(count, terms, expected):
+    """Bands 1 % of their frequency wide, side by side."""
+    edges = 100e6 + 1e6 * (np.arange(count)[:, None] + [0, 1])
+    bands = deconvolution.Bands(edges, np.ones(count), 6e-3, CELL)
+    assert len(deconvolution.Groups.of(bands, terms).bands.edges) == expected
+    wide = edges * np.arange(1, count + 1)[:, None]
+    apart = deconvolution.Bands(wide, np.ones(count), 6e-3, CELL)
+    assert len(deconvolution.Groups.of(apart, terms).bands.edges) == count
+
+
 def test_the_auto_mask_is_the_grown_footprint_of_all_bands():
     model = np.zeros((2, 9, 9))
     model[0, 2, 3], model[1, 7, 7] = 1.0, -0.1
@@ -151,6 +181,7 @@ def test_the_auto_mask_is_the_grown_footprint_of_all_bands():
     expected[1:4, 2:5] = expected[6:9, 6:9] = True
     np.testing.assert_array_equal(mask, expected)
     assert np.count_nonzero(deconvolution.auto_mask(model, dilation=0)) == 2
+    np.testing.assert_array_equal(deconvolution.auto_mask(model[:1], model[1:]), expected)
 
 
 @pytest.mark.parametrize("scales", [(0,), (0, 4)])

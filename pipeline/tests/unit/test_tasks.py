@@ -7,8 +7,11 @@ import pytest
 
 from arl import weighting
 from arl.conventions import C
+from benchmarks.inprocess import InProcess
 from ical import tasks
 from ical.data import PartitionData
+from ical.imager import Imager
+from ical.partitions import make_plan
 
 
 @pytest.fixture
@@ -65,3 +68,22 @@ def test_images_added_a_few_at_a_time_are_the_weighted_mean(count):
     assert so_far[1].weight == count
     at_once = tasks.add_images(None, parts, True)
     np.testing.assert_array_equal(so_far[0].image, at_once.image)
+
+
+def test_one_point_spread_function_serves_all_columns_of_the_same_weights(monkeypatch):
+    made, image = [], tasks.PartialImage(np.ones((4, 4), np.float32), 1.0)
+    monkeypatch.setattr(tasks, "dirty_and_psf", lambda *_: made.append("both") or (image, image))
+    monkeypatch.setattr(tasks, "dirty", lambda *_: made.append("dirty") or image)
+    plan, cluster = make_plan(1, 1, 1, 1, ["here"]), InProcess()
+    grid = tasks.Grid(4, 4e-3, 1e-4, "natural", 0.0, None, None)
+
+    def psf(path, column, grid):
+        sources = {p.name: tasks.Source(path, column) for p in plan.partitions}
+        return Imager(cluster, plan, sources, grid, False).dirty_and_psf()[1]
+
+    first = psf("run", "IDEAL", grid)
+    assert psf("run", "VISIBILITY", grid) is first
+    assert made == ["both", "dirty"]
+    psf("another run", "VISIBILITY", grid)
+    psf("another run", "VISIBILITY", replace(grid, min_baseline=50.0))
+    assert made == ["both", "dirty", "both", "both"]
