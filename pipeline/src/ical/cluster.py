@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ class Cluster:
 
     def __init__(self, client: Client, threads: int) -> None:
         self.client, self.threads = client, threads
-        self.kept: tuple[Hashable, Any] | None = None
+        self.kept: tuple[object, Any] | None = None
         self._sent: list[Transfer] = []
 
     def workers(self) -> list[WorkerInfo]:
