@@ -201,13 +201,15 @@ def connect(
         with _connect_remote(scheduler) as client:
             yield Cluster(client, len(os.sched_getaffinity(0)))
         return
-    with _start_local(workers, threads, memory_limit) as local, Client(local) as client:
+    with (_start_local(workers, threads, memory_limit) as local,
+          Client(local, direct_to_workers=True) as client):
         yield Cluster(client, workers * threads)
 
 
 def _connect_remote(address: str) -> Client:
     try:
-        client = Client(address, timeout=CONNECT_TIMEOUT_S)
+        # images come from the workers that have them, not by way of the scheduler, once more each
+        client = Client(address, timeout=CONNECT_TIMEOUT_S, direct_to_workers=True)
     except OSError as error:
         raise InputError(
             f"No Dask scheduler answers at {address}: is the cluster up (status.yml shows it)?"

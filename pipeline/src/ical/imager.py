@@ -39,6 +39,18 @@ class BandImages:
         return float(np.sqrt(np.mean(np.square(combine(self.image, self.weight)))))
 
 
+@dataclass(frozen=True)
+class Passes:
+    """One way to calibrate, over all partitions: local solutions by partition and term.
+
+    And the residual image; or, where terms that span partitions are left, their summed matrices.
+    """
+
+    solutions: dict[str, dict[str, chain.TermSolution]]
+    residual: BandImages | None
+    matrices: chain.CellMatrices | None
+
+
 class Imager:
     """Images of one data column of one run.
 
@@ -79,9 +91,15 @@ class Imager:
         """The density grid that weights a partition."""
         return self._density[partition.band]
 
-    def embed(self, model: np.ndarray) -> list[np.ndarray]:
-        """The model band by band as float32, the form in which tasks take it."""
-        return [np.ascontiguousarray(band, np.float32) for band in model]
+    def embed(self, model: np.ndarray) -> list[np.ndarray | Future]:
+        """The model band by band as float32, the form in which tasks take it.
+
+        Where a band has many partitions it is sent once, and goes from worker to worker.
+        """
+        bands = [np.ascontiguousarray(band, np.float32) for band in model]
+        return [band if len(self.plan.of_band(b)) == 1
+                else self.cluster.submit_anywhere(tasks.band_model, band)
+                for b, band in enumerate(bands)]
 
     def submit_pass(
         self, partition: Partition, function, *arguments
@@ -94,13 +112,13 @@ class Imager:
     def _by_band(self, parts: dict[str, Future], add: Add[T], light: bool = True) -> list[T]:
         """What `add` makes of the parts of each band, in the order of the plan.
 
-        On a worker, a few at a time so that no worker ever holds many; but a single part which is
-        `light` may as well travel.
+        On a worker, a few at a time, and `parts` is emptied, so that no worker ever holds many;
+        but a single part which is `light` may as well travel.
         """
-        bands = [[parts[p.name] for p in self.plan.of_band(b)]
-                 for b in range(len(self.plan.bands))]
+        bands = [self.plan.of_band(b) for b in range(len(self.plan.bands))]
         travels = [light and len(own) == 1 for own in bands]
-        asked = [own[0] if alone else self._fold(own, add)
+        asked = [parts.pop(own[0].name) if alone
+                 else self._fold([parts.pop(p.name) for p in own], add)
                  for own, alone in zip(bands, travels, strict=True)]
         found = self.cluster.client.gather(asked)
         return [add(None, [part], True) if alone else part
@@ -114,21 +132,21 @@ class Imager:
         assert so_far is not None
         return so_far
 
-    def collect_passes(
-        self, passes: dict[str, Future], light: bool
-    ) -> list[tuple[dict[str, dict[str, chain.TermSolution]], BandImages | None]]:
-        """Of every way to calibrate, the local solutions by partition and term, and the image.
+    def collect_passes(self, passes: dict[str, Future], light: bool) -> list[Passes]:
+        """What all partitions found, of every way to calibrate; `passes` is emptied.
 
-        There is none where terms are left to solve; then matrices are in it, and it is not light.
+        It is not light where terms are left to solve.
         """
         bands = self._by_band(passes, tasks.add_passes, light)
-        found = []
-        for way in zip(*bands, strict=True):
-            solutions = {p.name: s for b, own in enumerate(way)
-                         for p, s in zip(self.plan.of_band(b), own.solutions, strict=True)}
-            images = [own.image for own in way if own.image is not None]
-            found.append((solutions, _stack(images) if images else None))
-        return found
+        return [self._collect(way) for way in zip(*bands, strict=True)]
+
+    def _collect(self, bands: Sequence[tasks.BandPass]) -> Passes:
+        solutions = {p.name: s for b, own in enumerate(bands)
+                     for p, s in zip(self.plan.of_band(b), own.solutions, strict=True)}
+        images = [own.image for own in bands if own.image is not None]
+        left = [own.matrices for own in bands if own.matrices is not None]
+        return Passes(solutions, _stack(images) if images else None,
+                      chain.merge(left) if left else None)
 
     def sample_snr(
         self, unit_noise: float | None, shortest: float | None, longest: float | None
@@ -143,11 +161,6 @@ class Imager:
             for p in self.plan.partitions])
         found = np.concatenate(squares)
         return float(np.sqrt(np.median(found[found > 0]))) if (found > 0).any() else 0.0
-
-    def merged_matrices(self, passes: dict[str, Future], way: int) -> chain.CellMatrices:
-        """The summed matrices of the terms that span partitions, of one way to calibrate."""
-        ordered = [passes[p.name] for p in self.plan.partitions]
-        return self.cluster.submit_anywhere(tasks.merge_matrices, ordered, way).result()
 
     def dirty_and_psf(self) -> tuple[BandImages, BandImages]:
         """Dirty images and point spread functions of the data as they are.

@@ -6,7 +6,7 @@ workers there are, so that one worker and many make the same images. It is store
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
@@ -76,6 +76,12 @@ def split(n: int, parts: int) -> list[tuple[int, int]]:
     """Cut range(n) into `parts` contiguous, nearly equal (start, stop) pieces."""
     edges = np.linspace(0, n, parts + 1).round().astype(int)
     return [(int(a), int(b)) for a, b in pairwise(edges)]
+
+
+def pieces(spans: Iterable[tuple[int, int]], n: int) -> list[tuple[int, int]]:
+    """What the ends of some (start, stop) spans cut range(n) into."""
+    ends = {0, n}.union(*spans)
+    return list(pairwise(sorted(ends)))
 
 
 def make_plan(

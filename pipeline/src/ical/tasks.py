@@ -161,6 +161,11 @@ def _psf(data: PartitionData, weight: np.ndarray, grid: Grid) -> PartialImage:
     return PartialImage(image, float(weight.sum(dtype=np.float64)))
 
 
+def band_model(model: np.ndarray) -> np.ndarray:
+    """A band's model image, for all the tasks that need it."""
+    return model
+
+
 def residual(
     source: Source,
     grid: Grid,
@@ -351,9 +356,11 @@ def reduce_against(
 
 @dataclass(frozen=True)
 class BandPass:
-    """A pass over a band: solutions of each of its partitions, and the image, as in PassResult."""
+    """A pass over a band: solutions of each of its partitions, matrices and image as in PassResult.
+    """
 
     solutions: list[dict[str, chain.TermSolution]]
+    matrices: chain.CellMatrices | None
     image: PartialImage | None
 
 
@@ -361,23 +368,20 @@ def add_passes(
     so_far: list[BandPass] | None, parts: Sequence[list[PassResult]], last: bool
 ) -> list[BandPass]:
     """Further partitions of a band, in their order, for each way to calibrate; as `add_images`."""
-    found = []
-    for way, results in enumerate(zip(*parts, strict=True)):
-        before = so_far[way] if so_far else None
-        images = [r.image for r in results if r.image is not None]
-        found.append(BandPass(
-            (before.solutions if before else []) + [r.solutions for r in results],
-            add_images(before.image if before else None, images, last) if images else None))
-    return found
+    return [_add_pass(so_far[way] if so_far else None, results, last)
+            for way, results in enumerate(zip(*parts, strict=True))]
 
 
-def merge_matrices(parts: Sequence[list[PassResult]], way: int) -> chain.CellMatrices:
-    """The summed matrices of the terms that span partitions, in the order of the plan.
-
-    `way`: which of the ways to calibrate.
-    """
-    results = [part[way] for part in parts]
-    return chain.merge([r.matrices for r in results if r.matrices is not None])
+def _add_pass(
+    before: BandPass | None, results: Sequence[PassResult], last: bool
+) -> BandPass:
+    known = [before.matrices] if before else []
+    matrices = [m for m in [*known, *(r.matrices for r in results)] if m is not None]
+    images = [r.image for r in results if r.image is not None]
+    return BandPass(
+        (before.solutions if before else []) + [r.solutions for r in results],
+        chain.merge(matrices) if matrices else None,
+        add_images(before.image if before else None, images, last) if images else None)
 
 
 Pair = tuple[PartialImage, PartialImage]

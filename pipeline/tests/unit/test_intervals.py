@@ -5,8 +5,10 @@ import pytest
 
 from arl.calibration.intervals import (
     TARGET_SNR,
+    aligned_blocks,
     automatic_length,
     equal_blocks,
+    is_inside,
     station_information,
     unit_noise,
 )
@@ -88,3 +90,16 @@ def test_blocks_of_equal_length_are_never_shorter_than_asked():
         assert number.tolist() == list(range(number.size))
         assert size.min() >= min(length, n_time)
         assert size.max() <= size.min() + 1
+
+
+def test_aligned_blocks_end_where_pieces_end_and_are_never_shorter_than_asked():
+    pieces = [(0, 18), (18, 36), (36, 55)]
+    for length in (1, 5, 10, 18):
+        block = aligned_blocks(pieces, length)
+        number, size = np.unique(block, return_counts=True)
+        assert number.tolist() == list(range(number.size))
+        assert (np.diff(block) >= 0).all()
+        assert size.min() >= length
+        assert is_inside(block, pieces)
+    for length in (19, 55, 10**9):
+        assert aligned_blocks(pieces, length).tolist() == equal_blocks(55, length).tolist()

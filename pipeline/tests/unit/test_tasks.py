@@ -1,11 +1,13 @@
 """Tasks that choose between two ways: both give the same."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from arl import weighting
+from arl.calibration import chain
 from arl.conventions import C
 from benchmarks.inprocess import InProcess
 from ical import tasks
@@ -87,3 +89,54 @@ def test_one_point_spread_function_serves_all_columns_of_the_same_weights(monkey
     psf("another run", "VISIBILITY", grid)
     psf("another run", "VISIBILITY", replace(grid, min_baseline=50.0))
     assert made == ["both", "dirty", "both", "both"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_passes_added_a_few_at_a_time_have_the_matrices_of_all_times(uvw, pairs, count):
+    """Those of a term that spans all partitions, against the same reduction of whole data."""
+    generator = np.random.default_rng(count)
+    n_time = uvw.shape[0]
+    drawn = generator.normal(size=(2, count * n_time, uvw.shape[1], 2, 2))
+    vis, model = drawn.view(complex)[..., 0].astype(np.complex64)
+    weight = generator.uniform(1, 2, vis.shape).astype(np.float32)
+
+    def reduced(times):
+        term = chain.TermBlocks("G", "amplitude_phase", np.arange(count * n_time)[times] // 5,
+                                np.arange(2))
+        return chain.reduce_terms(vis[times], model[times], weight[times], *pairs, 17, [term])
+
+    parts = [[tasks.PassResult({}, reduced(slice(k * n_time, (k + 1) * n_time)), None)]
+             for k in range(count)]
+    so_far = None
+    for first in range(0, count, 4):
+        so_far = tasks.add_passes(so_far, parts[first:first + 4], first + 4 >= count)
+    found, whole = so_far[0].matrices, reduced(slice(None))
+    np.testing.assert_allclose(found.a, whole.a, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found.b, whole.b, rtol=1e-5)
+    assert so_far[0].image is None
+    assert len(so_far[0].solutions) == count
+
+
+def test_no_part_of_a_band_is_held_on_to_once_it_is_to_be_added(monkeypatch):
+    """A future keeps its result in a worker: when the sum is waited for there must be none."""
+    parts, alive_when_waiting = [], []
+
+    class Watching(InProcess):
+        def submit(self, host, function, *arguments):
+            part = super().submit(host, function, *arguments)
+            parts.append(weakref.ref(part))
+            return part
+
+        def gather(self, futures):
+            alive_when_waiting.append(sum(part() is not None for part in parts))
+            return super().gather(futures)
+
+    monkeypatch.setattr(tasks, "residual", lambda source, *_: tasks.PartialImage(
+        np.full((4, 4), float(source.path), np.float32), 1.0))
+    plan = make_plan(40, 1, 2_000_000, 1, ["here"])
+    sources = {p.name: tasks.Source(str(k), "IDEAL") for k, p in enumerate(plan.partitions)}
+    grid = tasks.Grid(4, 4e-3, 1e-4, "natural", 0.0, None, None)
+    found = Imager(Watching(), plan, sources, grid, False).residual(np.zeros((1, 4, 4)), {})
+    np.testing.assert_allclose(found.image, np.mean(np.arange(40)))
+    assert len(parts) == 40
+    assert alive_when_waiting == [0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -48,6 +49,18 @@ def equal_blocks(n_time: int, length: int) -> np.ndarray:
     """Intervals of equally many times, at least `length` each (all where there are fewer)."""
     count = max(1, n_time // length)
     return np.arange(n_time) * count // n_time
+
+
+def aligned_blocks(pieces: Sequence[tuple[int, int]], length: int) -> np.ndarray:
+    """`equal_blocks` within each (start, stop) piece of an axis, that none spans two pieces.
+
+    Across them where a piece has fewer than `length` samples.
+    """
+    if min(stop - start for start, stop in pieces) < length:
+        return equal_blocks(pieces[-1][1], length)
+    blocks = [equal_blocks(stop - start, length) for start, stop in pieces]
+    first = np.cumsum([0, *(own[-1] + 1 for own in blocks[:-1])])
+    return np.concatenate([own + n for own, n in zip(blocks, first, strict=True)])
 
 
 def automatic_length(term: str, sample_snr: float) -> int:

@@ -104,12 +104,14 @@ class SelfCalibration:
         local = [w.local for w in next(iter(work.values()))]
         light = all(n == len(terms) for n, terms in zip(local, ways, strict=True))
         found: list[tuple[Solutions, BandImages]] = []
-        for way, (solved, residual) in enumerate(imager.collect_passes(passes, light)):
-            if residual is None:
+        for way, result in enumerate(imager.collect_passes(passes, light)):
+            solved, residual = result.solutions, result.residual
+            if result.matrices is not None:
                 left = ways[way][local[way]:]
-                joint = self.terms.solve_joint(imager.merged_matrices(passes, way), left, before)
+                joint = self.terms.solve_joint(result.matrices, left, before)
                 solved = {name: own | joint for name, own in solved.items()}
                 residual = imager.residual(model, self.terms.gains(solved, ways[way]))
+            assert residual is not None
             found.append((solved, residual))
         return found
 

@@ -12,10 +12,10 @@ from arl.calibration import chain
 from arl.calibration.conditioning import Conditioning, Smoothing, mean_amplitude
 from arl.calibration.interpolation import interpolate
 from arl.calibration.intervals import (
+    aligned_blocks,
     automatic_channels,
     automatic_length,
     channel_blocks,
-    equal_blocks,
     is_inside,
     time_blocks,
 )
@@ -24,7 +24,7 @@ from arl.sky import Components
 from ical import tasks
 from ical.imager import Imager
 from ical.parameters import Parameters
-from ical.partitions import Partition
+from ical.partitions import Partition, pieces
 from ical.stages.loopstate import Solutions
 from ical.stages.observed import Observed
 from ical.stages.start import known_gains
@@ -88,10 +88,12 @@ class GainTerms:
         else:
             sample = snr * np.sqrt(n_channel / (channels.max() + 1))
             length = automatic_length(name, sample)
-            times = equal_blocks(time.size, length)
+            times = aligned_blocks(
+                pieces([p.times for p in self._plan.partitions], time.size), length)
             if width is None:
                 share = automatic_channels(n_channel, time.size, length)
-                channels = equal_blocks(n_channel, share)
+                channels = aligned_blocks(
+                    pieces([p.channels for p in self._plan.partitions], n_channel), share)
         return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name),
                                 name in selfcal.robust_terms)
 
