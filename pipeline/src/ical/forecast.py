@@ -74,6 +74,7 @@ class Sizes:
     scales: of the deconvolution. major_cycles, cycles: at most. selfcal: whether the loop runs.
     smeared: whether simulated visibilities are means over integration and channel.
     terms: gain terms. solutions: of the finest term in the largest partition, at most.
+    spanning: of the finest term that is solved over several partitions, in all of them, at most.
     receptors: whether the correlations of two receptors are kept.
     """
 
@@ -93,6 +94,7 @@ class Sizes:
     selfcal: bool
     terms: int
     solutions: int
+    spanning: int = 0
     receptors: bool = False
     smeared: bool = False
 
@@ -259,6 +261,31 @@ def _solutions(loop: Selfcal, times: int, channels: int, step: float) -> int:
     return min(times, math.ceil(times * step / min(asked)) + 1) * channels
 
 
+def _spanning(loop: Selfcal, shape: Shape, plan: Plan) -> int:
+    """Solutions, of all times and channels, of the terms from the first that spans partitions on.
+
+    Intervals that are chosen for a term end where partitions do; B has one.
+    """
+    if len(plan.partitions) == len(plan.bands):
+        return 0
+    counts: list[int] = []
+    for term in loop.terms:
+        asked, fixed = getattr(loop.solution_interval, term), term in loop.fixed_terms
+        if not counts and (fixed or not (asked or term == "B" or _takes_neighbours(loop, term))):
+            continue
+        if asked and shape.time_step:
+            span = shape.times * shape.time_step
+            counts.append(min(shape.times, math.ceil(span / asked) + 1))
+        else:
+            counts.append(1 if term == "B" else shape.times)
+    return max(counts, default=0) * shape.channels
+
+
+def _takes_neighbours(loop: Selfcal, term: str) -> bool:
+    return bool(getattr(loop.smoothing_time, term) or getattr(loop.smoothing_frequency, term)
+                or getattr(loop.interpolation, term) == "linear")
+
+
 def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:
     times, channels = max(
         ((p.times[1] - p.times[0], p.channels[1] - p.channels[0]) for p in plan.partitions),
@@ -269,7 +296,8 @@ def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:
         len(plan.partitions), times * channels * shape.baselines, shape.npixel,
         cost.w_planes(shape.longest_w, shape.npixel * shape.cell / math.sqrt(2)), shape.components,
         _scales(clean.scales, shape.npixel), clean.major_cycles, loop.cycles, loop.enabled,
-        len(loop.terms), _solutions(loop, times, channels, shape.time_step), parameters.receptors,
+        len(loop.terms), _solutions(loop, times, channels, shape.time_step),
+        _spanning(loop, shape, plan), parameters.receptors,
         bool(parameters.observation and parameters.observation.smearing))
 
 

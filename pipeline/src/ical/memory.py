@@ -44,13 +44,15 @@ def worker_memory(sizes: Sizes) -> int:
     Any worker of a host may be given any of its partitions, and keeps it while there is room.
     """
     most = max(_at_work(sizes), _reading(sizes))
-    return round(WORKER_BASE + min(CACHE_BYTES, _kept(sizes)) + most + _left(sizes))
+    spanning = _spanning(sizes) * (1 + 2 / sizes.bands)  # of all bands; of one, and what is added
+    return round(WORKER_BASE + min(CACHE_BYTES, _kept(sizes)) + most + _left(sizes) + spanning)
 
 
 def driver_memory(sizes: Sizes) -> int:
     """Peak bytes of the process that leads the run and cleans, with the scheduler in it."""
     return round(DRIVER_BASE + sizes.npixel**2 * sizes.bands * DRIVER_PIXEL_BYTES
-                 + _cleaning(sizes) + gain_bytes(sizes))
+                 + _cleaning(sizes) + gain_bytes(sizes)
+                 + _spanning(sizes) * (2 + (sizes.terms > 1)))  # of bands, of all, and corrected
 
 
 def gain_bytes(sizes: Sizes) -> int:
@@ -82,10 +84,19 @@ def _left(sizes: Sizes) -> int:
 
 def _matrices(sizes: Sizes) -> int:
     """Normal matrices of the largest partition; once more as corrected for the terms before."""
+    return _matrix_bytes(sizes, sizes.solutions) * (1 + (sizes.terms > 1))
+
+
+def _spanning(sizes: Sizes) -> int:
+    """Normal matrices of the terms that are solved over several partitions."""
+    return _matrix_bytes(sizes, sizes.spanning)
+
+
+def _matrix_bytes(sizes: Sizes, solutions: int) -> int:
     if not sizes.selfcal:
         return 0
-    each = RECEPTOR_MATRIX_BYTES if sizes.receptors else MATRIX_BYTES
-    return sizes.solutions * sizes.stations**2 * each * (1 + (sizes.terms > 1))
+    return solutions * sizes.stations**2 * (
+        RECEPTOR_MATRIX_BYTES if sizes.receptors else MATRIX_BYTES)
 
 
 def _cleaning(sizes: Sizes) -> int:

@@ -11,8 +11,9 @@ from written_ms import write_ms
 from arl.conventions import C
 from arl.cost import w_planes
 from arl.errors import InputError
+from benchmarks.large import large
 from ical.forecast import Sizes, disk_bytes, forecast, sizes_of
-from ical.memory import worker_memory
+from ical.memory import driver_memory, worker_memory
 from ical.parameters import Imaging, Input, Parameters, Resources, load
 
 SIZES = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
@@ -75,6 +76,35 @@ def test_solutions_are_counted_from_the_intervals_asked_for(tmp_path):
     data = load("tiny").to_dict()
     data["selfcal"]["solution_interval"] = {"T": 7300.0, "G": 1e6, "B": None}
     assert sizes_of(Parameters.model_validate(data)).solutions == 4
+
+
+def many_blocks(**selfcal) -> Sizes:
+    """reference-noise with 239 times, ten minutes apart or less, of 96 channels: 52 partitions."""
+    data = large(1e8).to_dict()
+    data["selfcal"] |= selfcal
+    return sizes_of(Parameters.model_validate(data))
+
+
+def test_what_spans_partitions_is_counted_over_all_of_them():
+    """Intervals that are chosen end where partitions do; one of B is all times."""
+    none, b = many_blocks(), many_blocks(terms="TGB")
+    assert (none.partitions, none.spanning, b.spanning) == (52, 0, 96)
+    step = large(1e8).observation.time
+    span = (step.end_hour_angle - step.start_hour_angle) * 240 * 0.99726957
+    asked = many_blocks(solution_interval={"T": None, "G": span / 10, "B": None})
+    assert 11 * 96 <= asked.spanning <= 12 * 96
+    smoothed = many_blocks(smoothing_time={"T": 60.0, "G": None, "B": None})
+    assert smoothed.spanning == 239 * 96
+    fixed = many_blocks(terms="TGB", fixed_terms="B")
+    assert fixed.spanning == 0
+
+
+def test_matrices_that_span_partitions_take_memory_in_workers_and_driver():
+    few = grown(stations=100)
+    many = dataclasses.replace(few, spanning=300)
+    each = 300 * 100**2 * 24
+    assert worker_memory(many) - worker_memory(few) == each * 2
+    assert driver_memory(many) - driver_memory(few) == each * 3
 
 
 def test_streamed_data_do_not_fill_memory():
