@@ -11,7 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -363,8 +363,16 @@ def _keep_trace() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: every failure is one sentence on stderr and an exit code."""
-    sys.exit(_run_cli(arguments))
+    """Entry point: every failure is one sentence on stderr and an exit code.
+
+    All that was begun has ended by then; what is left, to take the libraries apart, would take
+    longer than a short run's report.
+    """
+    code = _run_cli(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):
+            stream.flush()
+    os._exit(code)
 
 
 def _run_cli(arguments: Sequence[str] | None) -> int:

@@ -20,8 +20,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numba import njit
-from scipy.optimize import brentq
-from scipy.special import chdtri, digamma
 
 from arl.calibration import chain
 from arl.calibration.apply import combine_gains
@@ -90,6 +88,8 @@ def student_weights(square: np.ndarray, size: int) -> np.ndarray:
     square: squared residuals times weight, in any unit; 0 is one that fits exactly.
     size: d, how many real numbers a sample is.
     """
+    from scipy.special import chdtri
+
     some = square.ravel()[::-(-square.size // SAMPLES)]
     scale, nu = float(np.median(some)) / chdtri(size, 0.5), LEAST_DEGREES
     if scale <= 0:  # half of the samples fit exactly: no noise to measure others by
@@ -107,6 +107,10 @@ def degrees_of_freedom(delta: np.ndarray, size: int) -> float:
 
     The root of the derivative of the likelihood (Liu & Rubin 1995, Statistica Sinica 5, 19).
     """
+    # every worker imports this module, and few runs ask for robust weights
+    from scipy.optimize import brentq
+    from scipy.special import digamma
+
     def slope(nu: float) -> float:
         u = (nu + size) / (nu + delta)
         half = (nu + size) / 2

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import repeat
 
 import numpy as np
 
@@ -109,9 +111,16 @@ class Beams:
 
 
 class ImageFiles:
-    """Writes the images of one stage: one file a band and one of all bands together."""
+    """Writes the images of one stage: one file a band and one of all bands together.
 
-    def __init__(self, context: RunContext, stage: str, setup: Observed, edges: np.ndarray) -> None:
+    Bands and files are worked on side by side by `threads`: the workers wait meanwhile.
+    """
+
+    def __init__(
+        self, context: RunContext, stage: str, setup: Observed, edges: np.ndarray, threads: int
+    ) -> None:
+        self._pool = ThreadPoolExecutor(threads)
+        self._writing: list[Future[None]] = []
         self._folder = context.store.stage_folder(stage)
         self._name, self._setup, self._edges = context.store.run_id, setup, edges
         self._beam_kind, self._diameter = context.parameters.image_beam
@@ -119,7 +128,7 @@ class ImageFiles:
     def write(
         self, kind: str, images: BandImages, beams: Beams | None, unit: str
     ) -> None:
-        """Write `<kind>_bandNN.fits` and `<kind>_combined.fits`."""
+        """Begin to write `<kind>_bandNN.fits` and `<kind>_combined.fits`."""
         for band, image in enumerate(images.image):
             self._write(f"{kind}_band{band:02d}", image, beams.bands[band] if beams else None,
                         unit, self._edges[band])
@@ -135,6 +144,11 @@ class ImageFiles:
     def _write(
         self, name: str, image: np.ndarray, beam: Beam | None, unit: str, edges: np.ndarray
     ) -> None:
+        self._writing.append(self._pool.submit(self._write_now, name, image, beam, unit, edges))
+
+    def _write_now(
+        self, name: str, image: np.ndarray, beam: Beam | None, unit: str, edges: np.ndarray
+    ) -> None:
         start = datetime.fromtimestamp(float(self._setup.time[0]), UTC)
         inside = without_border(image, self._setup.inner)
         write_image(self._folder / f"{name}.fits", inside, ImageHeader(
@@ -147,20 +161,29 @@ class ImageFiles:
         beams: tuple[Beam, ...],
     ) -> np.ndarray:
         """All images of a stage; returns the restored ones (band, l, m), each with its beam."""
-        restored = np.stack([restore(m, r, b, self._setup.cell)
-                             for m, r, b in zip(model, residual.image, beams, strict=True)])
+        restored = self._restored(model, residual, beams)
         each = Beams(beams, fit_beam(combine(psf.image, psf.weight), self._setup.cell))
         self.write("dirty", dirty, each, "Jy/beam")
         self.write("psf", psf, each, "Jy/beam")
         self.write("model", BandImages(model, residual.weight), None, "Jy/pixel")
         self.write("residual", residual, each, "Jy/beam")
         self.write("restored", BandImages(restored, residual.weight), each, "Jy/beam")
-        powers = [self._power(band) for band in range(len(beams))]
+        powers = list(self._pool.map(self._power, range(len(beams))))
         if self._beam_kind != "none":
             self._write_corrected(restored, powers, residual.weight, each)
         if len(beams) > 1:
             self._write_index(model, residual, powers, beams)
+        for file in self._writing:
+            file.result()
+        self._pool.shutdown()
         return restored
+
+    def _restored(
+        self, model: np.ndarray, residual: BandImages, beams: Sequence[Beam]
+    ) -> np.ndarray:
+        """Every band restored with its own of the beams (band, l, m)."""
+        return np.stack(list(self._pool.map(restore, model, residual.image, beams,
+                                            repeat(self._setup.cell, len(beams)))))
 
     def _power(self, band: int) -> np.ndarray:
         """The primary beam [l, m] at the middle of a band; 1 where there is none."""
@@ -191,9 +214,9 @@ class ImageFiles:
 
         Without a primary beam it is that of the apparent flux.
         """
-        widest, cell = max(beams, key=lambda beam: beam.area), self._setup.cell
-        images = (correct_beam(restore(m, r, widest, cell), power)
-                  for m, r, power in zip(model, residual.image, powers, strict=True))
+        widest = max(beams, key=lambda beam: beam.area)
+        alike = self._restored(model, residual, [widest] * len(beams))
+        images = (correct_beam(image, power) for image, power in zip(alike, powers, strict=True))
         noise = (correct_beam(np.asarray(robust_rms(r)), power)
                  for r, power in zip(residual.image, powers, strict=True))
         found = spectral_index(images, noise, self._edges.mean(axis=1))

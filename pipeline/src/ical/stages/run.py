@@ -90,7 +90,7 @@ def run_image(context: RunContext) -> None:
         sky = start.start_image(context.parameters.imaging.start_model, setup, edges)
         result = image.image(imager, context.parameters, edges, lambda number: (
             context.progress.update(0.9 * number / cycles, "major cycle", number, cycles)), sky)
-        written = files.ImageFiles(context, "image", setup, edges)
+        written = files.ImageFiles(context, "image", setup, edges, cluster.threads)
         restored = written.write_all(
             result.dirty, result.psf, result.model, result.residual, result.beams)
         record = meter.stop() | {"moved_bytes": traffic.total(cluster.moved(meter.began))}
@@ -134,7 +134,8 @@ def _write_selfcal(
     """Images, gain tables and corrected visibilities of the accepted state; their quality."""
     gains = loop.terms.gains(result.solutions, result.terms)
     beams = tuple(fit_beams(result.psf, imager.grid.cell))
-    restored = files.ImageFiles(context, "selfcal", setup, edges).write_all(
+    restored = files.ImageFiles(
+        context, "selfcal", setup, edges, imager.cluster.threads).write_all(
         result.dirty, result.psf, result.model, result.residual, beams)
     quality: dict[str, Any] = files.residual_quality(result.residual, setup)
     quality |= truth.flux_quality(restored[0], result.residual.image[0], beams[0], setup,
