@@ -94,12 +94,14 @@ class Imager:
     def embed(self, model: np.ndarray) -> list[np.ndarray | Future]:
         """The model band by band as float32, the form in which tasks take it.
 
-        Where a band has many partitions it is sent once, and goes from worker to worker.
+        Where a band has many partitions it is sent once, to where the first of them is, and goes
+        from worker to worker.
         """
         bands = [np.ascontiguousarray(band, np.float32) for band in model]
-        return [band if len(self.plan.of_band(b)) == 1
-                else self.cluster.submit_anywhere(tasks.band_model, band)
-                for b, band in enumerate(bands)]
+        parts = [self.plan.of_band(b) for b in range(len(bands))]
+        return [band if len(own) == 1
+                else self.cluster.submit(own[0].host, tasks.band_model, band)
+                for own, band in zip(parts, bands, strict=True)]
 
     def submit_pass(
         self, partition: Partition, function, *arguments

@@ -84,13 +84,19 @@ def pieces(spans: Iterable[tuple[int, int]], n: int) -> list[tuple[int, int]]:
     return list(pairwise(sorted(ends)))
 
 
+def share(n: int, hosts: Sequence[str]) -> list[str]:
+    """The host of each of n things: neighbours together, and every host as many."""
+    return [hosts[k * len(hosts) // n] for k in range(n)]
+
+
 def make_plan(
     n_time: int, n_baseline: int, n_channel: int, n_band: int, hosts: Sequence[str]
 ) -> Plan:
-    """Cut an observation into partitions and deal them to the hosts in turn.
+    """Cut an observation into partitions, and share them among the hosts.
 
     A band is split in time until a partition holds at most `MAX_PARTITION_VISIBILITIES`, and in
-    frequency where even a single time holds more.
+    frequency where even a single time holds more. What a band is made of lies together, so that
+    its images are added up where they are made.
     """
     bands = split(n_channel, n_band)
     widest = max(stop - start for start, stop in bands)
@@ -102,8 +108,8 @@ def make_plan(
     times = split(n_time, blocks)
     partitions = tuple(
         Partition(_name(b, t, c if parts > 1 else None), b, _channels(bands[b], parts)[c],
-                  times[t], hosts[k % len(hosts)])
-        for k, (b, t, c) in enumerate(pieces)
+                  times[t], host)
+        for (b, t, c), host in zip(pieces, share(len(pieces), hosts), strict=True)
     )
     return Plan(tuple(bands), partitions)
 

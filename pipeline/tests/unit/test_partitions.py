@@ -32,6 +32,15 @@ def test_every_visibility_is_in_one_partition_of_its_band(times, baselines, chan
     assert Plan.from_dict(plan.to_dict()) == plan
 
 
+@pytest.mark.parametrize("hosts", ["ab", "abc", "abcdefg"])
+def test_few_bands_lie_on_more_hosts_than_one(hosts):
+    plan = make_plan(288, 4371, 80, 4, list(hosts))
+    places = {(p.band, p.host) for p in plan.partitions}
+    assert len(places) <= len(plan.bands) + len(hosts) - 1
+    counts = [sum(p.host == h for p in plan.partitions) for h in hosts]
+    assert max(counts) - min(counts) <= 1
+
+
 def test_bands_are_split_in_time_first():
     plan = make_plan(288, 4371, 80, 4, ["a"])
     assert {p.channels for p in plan.partitions} == set(plan.bands)

@@ -41,7 +41,7 @@ class Setup(Observed):
 
 
 def plan_run(parameters: Parameters, setup: Observed, hosts: list[str]) -> Plan:
-    """The partitions of the run: a function of its parameters, dealt to the hosts in turn."""
+    """The partitions of the run: a function of its parameters, shared among the hosts."""
     n_channel = setup.frequency.size
     visibilities = setup.time.size * setup.n_baseline * n_channel
     n_band = parameters.imaging.bands or max(

@@ -9,7 +9,7 @@ from functools import wraps
 from ical.cluster import SCHEDULER_LOST, Cluster, HostLostError
 from ical.context import RunContext
 from ical.mirror import keep_copies
-from ical.partitions import Partition, Plan
+from ical.partitions import Partition, Plan, share
 from ical.stages import ingest, model
 from ical.stages.observed import Observed
 
@@ -18,7 +18,7 @@ def complete(
     context: RunContext, cluster: Cluster, setup: Observed, plan: Plan, paths: dict[str, str]
 ) -> Plan:
     """The plan whose partitions are all there: those that are not are made again, from the seed or
-    the Measurement Set, where a host is lost on the others in turn.
+    the Measurement Set, where a host is lost on the others.
 
     Raises
     ------
@@ -38,9 +38,10 @@ def complete(
 
 
 def _deal(lost: list[Partition], gone: set[str], hosts: list[str]) -> dict[str, Partition]:
-    """The lost partitions by name, those of hosts that are gone dealt to others in turn."""
+    """The lost partitions by name, those of hosts that are gone shared among the others."""
     orphans = [p for p in lost if p.host in gone]
-    dealt = {p.name: replace(p, host=hosts[k % len(hosts)]) for k, p in enumerate(orphans)}
+    dealt = {p.name: replace(p, host=host)
+             for p, host in zip(orphans, share(len(orphans), hosts), strict=True)}
     return {p.name: dealt.get(p.name, p) for p in lost}
 
 
