@@ -196,20 +196,20 @@ def connect(
     InputError: nobody answers at the address, or no worker comes within a minute.
     """
     # images travel with their task, so that it can be run again when its worker is lost
-    dask.config.set({"distributed.admin.large-graph-warning-threshold": "2 GB"})
+    # and come from the workers that have them, not by way of the scheduler, once more each
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "2 GB",
+                     "distributed.client.direct-to-workers": True})
     if scheduler:
         with _connect_remote(scheduler) as client:
             yield Cluster(client, len(os.sched_getaffinity(0)))
         return
-    with (_start_local(workers, threads, memory_limit) as local,
-          Client(local, direct_to_workers=True) as client):
+    with _start_local(workers, threads, memory_limit) as local, Client(local) as client:
         yield Cluster(client, workers * threads)
 
 
 def _connect_remote(address: str) -> Client:
     try:
-        # images come from the workers that have them, not by way of the scheduler, once more each
-        client = Client(address, timeout=CONNECT_TIMEOUT_S, direct_to_workers=True)
+        client = Client(address, timeout=CONNECT_TIMEOUT_S)
     except OSError as error:
         raise InputError(
             f"No Dask scheduler answers at {address}: is the cluster up (status.yml shows it)?"

@@ -78,7 +78,7 @@ def split(n: int, parts: int) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in pairwise(edges)]
 
 
-def pieces(spans: Iterable[tuple[int, int]], n: int) -> list[tuple[int, int]]:
+def cut(spans: Iterable[tuple[int, int]], n: int) -> list[tuple[int, int]]:
     """What the ends of some (start, stop) spans cut range(n) into."""
     ends = {0, n}.union(*spans)
     return list(pairwise(sorted(ends)))

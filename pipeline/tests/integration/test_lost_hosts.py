@@ -62,15 +62,22 @@ def host(name):
         "nthreads": 1, "resources": {data_resource(name): 1000}, "env": {"ICAL_HOST": name}}}
 
 
+@contextmanager
+def cluster_of(*names):
+    """Hosts of these names, and a client of theirs."""
+    with SpecCluster(workers={name: host(name) for name in names}, silence_logs="ERROR",
+                     scheduler={"cls": Scheduler, "options": {"dashboard_address": ":0", "port": 0}}
+                     ) as made, Client(made) as client:
+        client.wait_for_workers(len(names))
+        yield made, client
+
+
 @pytest.fixture(name="hosts")
 def hosts_fixture(monkeypatch):
     """A cluster of two hosts, and what takes one of them away."""
     monkeypatch.setattr(ical.cluster, "LOST_AFTER_S", PATIENCE_S)
     monkeypatch.setattr(ical.cluster, "WATCH_S", 0.2)
-    with SpecCluster(workers={name: host(name) for name in ("one", "two")}, silence_logs="ERROR",
-                     scheduler={"cls": Scheduler, "options": {"dashboard_address": ":0", "port": 0}}
-                     ) as made, Client(made) as client:
-        client.wait_for_workers(2)
+    with cluster_of("one", "two") as (made, client):
         yield Cluster(client, 1), lambda name: made.sync(made.workers[name].close)
 
 

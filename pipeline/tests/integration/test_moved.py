@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 
+import dask
 import pytest
-from distributed import Client, Scheduler, SpecCluster
-from test_lost_hosts import host, stage
+from test_lost_hosts import cluster_of, stage
 
 import ical.partitions
 from ical.cluster import Cluster
@@ -25,10 +25,8 @@ BASELINES, TIMES, BANDS = 136, 5, 3
 
 @pytest.fixture(name="cluster")
 def cluster_fixture():
-    with SpecCluster(workers={name: host(name) for name in NAMES}, silence_logs="ERROR",
-                     scheduler={"cls": Scheduler, "options": {"dashboard_address": ":0", "port": 0}}
-                     ) as made, Client(made, direct_to_workers=True) as client:
-        client.wait_for_workers(len(NAMES))
+    with (dask.config.set({"distributed.client.direct-to-workers": True}),
+          cluster_of(*NAMES) as (_, client)):
         yield Cluster(client, 1)
 
 

@@ -161,21 +161,21 @@ class ImageFiles:
         beams: tuple[Beam, ...],
     ) -> np.ndarray:
         """All images of a stage; returns the restored ones (band, l, m), each with its beam."""
-        restored = self._restored(model, residual, beams)
-        each = Beams(beams, fit_beam(combine(psf.image, psf.weight), self._setup.cell))
-        self.write("dirty", dirty, each, "Jy/beam")
-        self.write("psf", psf, each, "Jy/beam")
-        self.write("model", BandImages(model, residual.weight), None, "Jy/pixel")
-        self.write("residual", residual, each, "Jy/beam")
-        self.write("restored", BandImages(restored, residual.weight), each, "Jy/beam")
-        powers = list(self._pool.map(self._power, range(len(beams))))
-        if self._beam_kind != "none":
-            self._write_corrected(restored, powers, residual.weight, each)
-        if len(beams) > 1:
-            self._write_index(model, residual, powers, beams)
-        for file in self._writing:
-            file.result()
-        self._pool.shutdown()
+        with self._pool:
+            restored = self._restored(model, residual, beams)
+            each = Beams(beams, fit_beam(combine(psf.image, psf.weight), self._setup.cell))
+            self.write("dirty", dirty, each, "Jy/beam")
+            self.write("psf", psf, each, "Jy/beam")
+            self.write("model", BandImages(model, residual.weight), None, "Jy/pixel")
+            self.write("residual", residual, each, "Jy/beam")
+            self.write("restored", BandImages(restored, residual.weight), each, "Jy/beam")
+            powers = list(self._pool.map(self._power, range(len(beams))))
+            if self._beam_kind != "none":
+                self._write_corrected(restored, powers, residual.weight, each)
+            if len(beams) > 1:
+                self._write_index(model, residual, powers, beams)
+            for file in self._writing:
+                file.result()
         return restored
 
     def _restored(

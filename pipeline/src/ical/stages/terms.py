@@ -24,7 +24,7 @@ from arl.sky import Components
 from ical import tasks
 from ical.imager import Imager
 from ical.parameters import Parameters
-from ical.partitions import Partition, pieces
+from ical.partitions import Partition, cut
 from ical.stages.loopstate import Solutions
 from ical.stages.observed import Observed
 from ical.stages.start import known_gains
@@ -89,11 +89,11 @@ class GainTerms:
             sample = snr * np.sqrt(n_channel / (channels.max() + 1))
             length = automatic_length(name, sample)
             times = aligned_blocks(
-                pieces([p.times for p in self._plan.partitions], time.size), length)
+                cut([p.times for p in self._plan.partitions], time.size), length)
             if width is None:
                 share = automatic_channels(n_channel, time.size, length)
                 channels = aligned_blocks(
-                    pieces([p.channels for p in self._plan.partitions], n_channel), share)
+                    cut([p.channels for p in self._plan.partitions], n_channel), share)
         return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name),
                                 name in selfcal.robust_terms)
 
