@@ -14,7 +14,7 @@ cat >"$work/customize.sh" <<'HOOK'
 #!/bin/sh
 set -eu
 chroot "$1" apt-get -qq install -y --download-only --no-install-recommends \
-  docker.io python3-docker python3-requests mmdebstrap >/dev/null
+  docker.io apparmor python3-docker python3-requests mmdebstrap >/dev/null
 # a person who is not root, as most operators log in
 chroot "$1" useradd --create-home --shell /bin/bash observer
 echo 'observer ALL=(ALL) NOPASSWD: ALL' >"$1/etc/sudoers.d/observer"
