@@ -69,6 +69,7 @@ def test_smoothing_averages_the_noise_away(one_worker, tmp_path, plain, option, 
     assert 0.75 * factor < before / after < 1.25 * factor
     steps = np.abs(np.diff(gains(store), axis=0 if option == "smoothing_time" else 2))
     assert steps.max() < 1.0  # neighbours are alike now
+    np.testing.assert_allclose(np.abs(gains(store)), 1.0, atol=1e-6)  # and T has phases alone
 
 
 def test_channels_within_the_bandwidth_share_a_solution(one_worker, tmp_path, plain):

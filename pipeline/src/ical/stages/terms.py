@@ -188,7 +188,8 @@ class GainTerms:
                 found[name] = Smoothing(
                     _centres(self._setup.time, blocks.time_block, matrices.times.blocks[k]),
                     _centres(self._setup.frequency, blocks.channel_block,
-                             matrices.channels.blocks[k]), *widths)
+                             matrices.channels.blocks[k]), *widths,
+                    complex_mean=blocks.jones == "full")
         return found
 
     def _scale(
