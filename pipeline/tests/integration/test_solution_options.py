@@ -84,6 +84,31 @@ def test_channels_within_the_bandwidth_share_a_solution(one_worker, tmp_path, pl
     assert error(store, DRIFT) == pytest.approx(before / 2, rel=0.15)  # four channels' noise
 
 
+def test_a_bandpass_and_what_drifts_are_solved_apart(one_worker, tmp_path):
+    """B has one solution for all times, T, over all channels, one for each.
+
+    T is solved before B is known, and what it takes of the bandpass's phases, which are small here,
+    is of second order.
+    """
+    errors = {"drift_phase": 1.0, "drift_time": 5000.0, "bandpass_phase": 0.15,
+              "bandpass_amplitude": 0.2}
+    run = changed({"gains": errors, "noise": {"sigma": 0.1}, "selfcal.terms": "TB",
+                   "selfcal.first_cycle": {"B": 1},
+                   "selfcal.global_solution": True}, DRIFT)
+    store = perform(tmp_path, changed(sky_of(tmp_path, run), run), one_worker, "bandpass")
+    drift, bandpass = gains(store, "T"), gains(store, "B")
+    np.testing.assert_allclose(bandpass, np.repeat(bandpass[:1], 48, axis=0), atol=1e-12)
+    np.testing.assert_allclose(drift, np.repeat(drift[..., :1], 8, axis=2), atol=1e-12)
+    parameters = Parameters.model_validate(run)
+    true = injected_gains(parameters, set_up(parameters))
+    # the flux scale stays that of the data: a channel's mean amplitude is 1
+    size = np.abs(true) / np.abs(true).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.abs(bandpass), size, atol=0.01)
+    turn = drift * bandpass * np.conj(true)
+    turn *= np.exp(-1j * np.angle(turn.mean(axis=1, keepdims=True)))
+    assert np.sqrt(np.mean(np.angle(turn) ** 2)) < 0.1 * errors["bandpass_phase"]
+
+
 @pytest.mark.parametrize(("sigma", "solutions"), [(0.5, 8), (8.0, 2), (16.0, 1)])
 def test_channels_are_joined_where_all_times_are_too_few(
     one_worker, tmp_path, sigma, solutions
