@@ -336,9 +336,11 @@ class Selfcal(Section):
         "TG", pattern=r"^[TGB]+$",
         description="gain terms in the order in which they are solved, of T (phase), "
         "G (amplitude and phase) and B (bandpass)")
-    first_cycle: FirstCycle = Field(FirstCycle(), description="first cycle of each term")
+    first_cycle: FirstCycle = Field(
+        FirstCycle(), description="first cycle of each of the terms; those of others are not used")
     solution_interval: SolutionInterval = Field(
-        SolutionInterval(), description="solution interval of each term, s")
+        SolutionInterval(), description="solution interval of each of the terms, s; those of "
+        "others are not used")
     solution_bandwidth: SolutionBandwidth = Field(
         SolutionBandwidth(), description="bandwidth of a solution of each term, Hz")
     jones: Jones = Field(
