@@ -370,6 +370,9 @@ class Selfcal(Section):
     global_solution: bool = Field(
         False, description="one T and G solution over all channels (true) or one per channel")
     cycles: int = Field(5, ge=1, description="most cycles")
+    expected_rms: float | None = Field(
+        None, gt=0, description="rms of an image of noise alone, Jy/beam, at which the loop ends; "
+        "null: that of the simulated noise, of a Measurement Set none")
     uv_range: UvRange = Field(
         UvRange(), description="baselines that gains are solved from: {min_m, max_m}, m")
     min_snr: float = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from small_field import CENTRE, seen, small_array
-from small_runs import changed, perform
+from small_runs import SMALL, changed, perform
 from written_ms import all_rows, write_ms
 
 from arl.io.fits import ImageHeader, write_image
@@ -144,3 +144,20 @@ def test_an_amplitude_that_is_far_from_its_antennas_others_is_flagged(one_worker
                        "outlier_mad": 10.0}}
     found = gains(perform(tmp_path, run, one_worker, "mad"), "G")
     assert np.argwhere(np.isnan(found)).tolist() == [[4, 2, 0]]
+
+
+@pytest.mark.parametrize("change", [
+    {"selfcal.expected_rms": 50.0},
+    {"noise": {"sigma": 3.0}, "imaging.weighting": "briggs", "imaging.taper_rad": 0.02},
+])
+def test_the_loop_ends_at_the_noise_that_is_given_or_known(one_worker, tmp_path, change):
+    """One source, which a cycle or two have in the model."""
+    catalogue = tmp_path / "one.csv"
+    catalogue.write_text("ra_deg,dec_deg,flux_jy,spectral_index,reference_frequency_hz\n"
+                         "30.0,-60.0,50.0,0.0,1e8\n")
+    run = changed({**change, "sky.catalogue": str(catalogue)})
+    store = perform(tmp_path, run, one_worker, "noise")
+    outcome = store.read_stage("selfcal")["outcome"]
+    assert outcome["status"] == "CONVERGED"
+    assert "the expected noise is" in outcome["reason"]
+    assert len(store.read_stage("selfcal")["history"]) < SMALL["selfcal"]["cycles"]
