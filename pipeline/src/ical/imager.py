@@ -28,10 +28,14 @@ class Add(Protocol[T]):
 
 @dataclass(frozen=True)
 class BandImages:
-    """Images of all bands, shape (band, l, m), and the sum of weights of each band."""
+    """Images of all bands, shape (band, l, m), and the sum of weights of each band.
+
+    `variance` is that of `tasks.PartialImage`, of each band; of point spread functions alone.
+    """
 
     image: np.ndarray
     weight: np.ndarray
+    variance: np.ndarray | None = None
 
     @property
     def rms(self) -> float:
@@ -220,7 +224,8 @@ class Imager:
 
 def _stack(images: Sequence[tasks.PartialImage]) -> BandImages:
     """The images of all bands."""
-    return BandImages(np.stack([i.image for i in images]), np.array([i.weight for i in images]))
+    return BandImages(*(np.stack(x) for x in zip(
+        *((i.image, i.weight, i.variance) for i in images), strict=True)))
 
 
 def combine(images: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -336,9 +336,11 @@ class Selfcal(Section):
         "TG", pattern=r"^[TGB]+$",
         description="gain terms in the order in which they are solved, of T (phase), "
         "G (amplitude and phase) and B (bandpass)")
-    first_cycle: FirstCycle = Field(FirstCycle(), description="first cycle of each term")
+    first_cycle: FirstCycle = Field(
+        FirstCycle(), description="first cycle of each of the terms; those of others are not used")
     solution_interval: SolutionInterval = Field(
-        SolutionInterval(), description="solution interval of each term, s")
+        SolutionInterval(), description="solution interval of each of the terms, s; those of "
+        "others are not used")
     solution_bandwidth: SolutionBandwidth = Field(
         SolutionBandwidth(), description="bandwidth of a solution of each term, Hz")
     jones: Jones = Field(
@@ -368,6 +370,9 @@ class Selfcal(Section):
     global_solution: bool = Field(
         False, description="one T and G solution over all channels (true) or one per channel")
     cycles: int = Field(5, ge=1, description="most cycles")
+    expected_rms: float | None = Field(
+        None, gt=0, description="rms of an image of noise alone, Jy/beam, at which the loop ends; "
+        "null: that of the simulated noise, of a Measurement Set none")
     uv_range: UvRange = Field(
         UvRange(), description="baselines that gains are solved from: {min_m, max_m}, m")
     min_snr: float = Field(

@@ -61,10 +61,15 @@ class Grid:
 
 @dataclass(frozen=True)
 class PartialImage:
-    """One partition's share of an image [l, m]: weighted sum and sum of weights."""
+    """One partition's share of an image [l, m]: weighted sum and sum of weights.
+
+    And of a point spread function the variance of such a sum of noise, in units of that of a
+    sample of weight 1: the sum of (imaging weight)^2 / (weight of the data).
+    """
 
     image: np.ndarray
     weight: float
+    variance: float = 0.0
 
 
 def _selected(
@@ -143,7 +148,8 @@ def dirty_and_psf(
     """The partition's dirty image and point spread function."""
     data = load(source.path, source.column)
     weight = _imaging_weight(data, data.weight, grid, density)
-    return _invert(data, data.vis, weight, grid, grid.epsilon), _psf(data, weight, grid)
+    return (_invert(data, data.vis, weight, grid, grid.epsilon),
+            _psf(data, data.weight, weight, grid))
 
 
 def dirty(source: Source, grid: Grid, density: np.ndarray | None) -> PartialImage:
@@ -153,12 +159,21 @@ def dirty(source: Source, grid: Grid, density: np.ndarray | None) -> PartialImag
     return _invert(data, data.vis, weight, grid, grid.epsilon)
 
 
-def _psf(data: PartitionData, weight: np.ndarray, grid: Grid) -> PartialImage:
+def _psf(
+    data: PartitionData, own: np.ndarray, weight: np.ndarray, grid: Grid
+) -> PartialImage:
+    """By the imaging weights, made of the data's `own`."""
     image = gridding.psf(
         data.uvw, data.frequency, weight, npixel=grid.npixel, cell=grid.cell,
         epsilon=grid.epsilon, threads=library_threads(),
     )
-    return PartialImage(image, float(weight.sum(dtype=np.float64)))
+    total = float(weight.sum(dtype=np.float64))
+    return PartialImage(image, total, total if grid.natural else _variance(weight, own))
+
+
+def _variance(weight: np.ndarray, own: np.ndarray) -> float:
+    share = np.divide(weight, own, out=np.zeros_like(weight), where=own > 0)
+    return float(np.einsum("tbc,tbc->", weight, share, dtype=np.float64))
 
 
 def band_model(model: np.ndarray) -> np.ndarray:
@@ -186,7 +201,7 @@ def corrected_psf(
     """The point spread function of corrected data, whose weights the gains have changed."""
     data = load(source.path, source.column)
     _, weight = correct(data, gains)
-    return _psf(data, _imaging_weight(data, weight, grid, density), grid)
+    return _psf(data, weight, _imaging_weight(data, weight, grid, density), grid)
 
 
 def correct(
@@ -402,15 +417,16 @@ def add_images(
     With the `last` of them the sum is divided by the sum of weights, and is float32.
     """
     total = np.zeros(parts[0].image.shape, np.float64)
-    weight = 0.0
+    weight = variance = 0.0
     for part in [*([so_far] if so_far else []), *parts]:
         total += part.image
         weight += part.weight
+        variance += part.variance
     if not last:
-        return PartialImage(total, weight)
+        return PartialImage(total, weight, variance)
     if weight > 0:
         total /= weight
-    return PartialImage(total.astype(np.float32), weight)
+    return PartialImage(total.astype(np.float32), weight, variance)
 
 
 def sum_grids(grids: Sequence[np.ndarray]) -> np.ndarray:

@@ -6,12 +6,13 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from small_field import CELL, CENTRE, FLUX, NPIXEL, PIXELS, seen, small_array
 from small_runs import perform
 from written_ms import all_rows, write_ms
 
 from arl.beam import beam_power
-from arl.io.fits import read_image
+from arl.io.fits import ImageHeader, read_image, write_image
 from arl.io.zarr import read_dataset
 from ical.cli import _run_cli
 from ical.cluster import connect
@@ -131,3 +132,23 @@ def test_data_that_are_all_flagged_end_in_one_sentence(observed, capsys):
     (folder / "flagged.yml").write_text(RUN.replace("a.ms", "b.ms"))
     assert _run_cli(["run", str(folder / "flagged.yml"), "--results", str(folder)]) == 2
     assert "are flagged, without weight, or not finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("lines", "words"), [
+    ("  reference_antenna: CS001\n", "selfcal.reference_antenna: there is no CS001"),
+    ("  terms: T\nimaging:\n  mask: far.fits\n", "far.fits"),
+])
+def test_what_the_data_do_not_fit_is_found_before_they_are_read(
+    observed, tmp_path, capsys, lines, words
+):
+    folder, _ = observed
+    far = ImageHeader(CELL, (CENTRE[0] + 1.0, CENTRE[1]), 1e8, 1e6, "", None, "", "mask", "t",
+                      "TOPO")
+    write_image(folder / "far.fits", np.ones((8, 8)), far)
+    run = yaml.safe_load(RUN)
+    for section, values in yaml.safe_load("selfcal:\n" + lines).items():
+        run[section] |= values
+    (folder / "unfit.yml").write_text(yaml.safe_dump(run))
+    assert _run_cli(["run", str(folder / "unfit.yml"), "--results", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.glob("**/*.zarr"))

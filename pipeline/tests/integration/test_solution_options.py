@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from small_field import CENTRE, seen, small_array
-from small_runs import changed, perform
+from small_runs import SMALL, changed, perform
 from written_ms import all_rows, write_ms
 
 from arl.io.fits import ImageHeader, write_image
@@ -69,6 +69,7 @@ def test_smoothing_averages_the_noise_away(one_worker, tmp_path, plain, option, 
     assert 0.75 * factor < before / after < 1.25 * factor
     steps = np.abs(np.diff(gains(store), axis=0 if option == "smoothing_time" else 2))
     assert steps.max() < 1.0  # neighbours are alike now
+    np.testing.assert_allclose(np.abs(gains(store)), 1.0, atol=1e-6)  # and T has phases alone
 
 
 def test_channels_within_the_bandwidth_share_a_solution(one_worker, tmp_path, plain):
@@ -81,6 +82,31 @@ def test_channels_within_the_bandwidth_share_a_solution(one_worker, tmp_path, pl
         np.testing.assert_allclose(own, np.repeat(own[..., :1], 4, axis=2), atol=1e-12)
     assert np.abs(found[..., 3] - found[..., 4]).max() > 1e-3
     assert error(store, DRIFT) == pytest.approx(before / 2, rel=0.15)  # four channels' noise
+
+
+def test_a_bandpass_and_what_drifts_are_solved_apart(one_worker, tmp_path):
+    """B has one solution for all times, T, over all channels, one for each.
+
+    T is solved before B is known, and what it takes of the bandpass's phases, which are small here,
+    is of second order.
+    """
+    errors = {"drift_phase": 1.0, "drift_time": 5000.0, "bandpass_phase": 0.15,
+              "bandpass_amplitude": 0.2}
+    run = changed({"gains": errors, "noise": {"sigma": 0.1}, "selfcal.terms": "TB",
+                   "selfcal.first_cycle": {"B": 1},
+                   "selfcal.global_solution": True}, DRIFT)
+    store = perform(tmp_path, changed(sky_of(tmp_path, run), run), one_worker, "bandpass")
+    drift, bandpass = gains(store, "T"), gains(store, "B")
+    np.testing.assert_allclose(bandpass, np.repeat(bandpass[:1], 48, axis=0), atol=1e-12)
+    np.testing.assert_allclose(drift, np.repeat(drift[..., :1], 8, axis=2), atol=1e-12)
+    parameters = Parameters.model_validate(run)
+    true = injected_gains(parameters, set_up(parameters))
+    # the flux scale stays that of the data: a channel's mean amplitude is 1
+    size = np.abs(true) / np.abs(true).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.abs(bandpass), size, atol=0.01)
+    turn = drift * bandpass * np.conj(true)
+    turn *= np.exp(-1j * np.angle(turn.mean(axis=1, keepdims=True)))
+    assert np.sqrt(np.mean(np.angle(turn) ** 2)) < 0.1 * errors["bandpass_phase"]
 
 
 @pytest.mark.parametrize(("sigma", "solutions"), [(0.5, 8), (8.0, 2), (16.0, 1)])
@@ -118,3 +144,20 @@ def test_an_amplitude_that_is_far_from_its_antennas_others_is_flagged(one_worker
                        "outlier_mad": 10.0}}
     found = gains(perform(tmp_path, run, one_worker, "mad"), "G")
     assert np.argwhere(np.isnan(found)).tolist() == [[4, 2, 0]]
+
+
+@pytest.mark.parametrize("change", [
+    {"selfcal.expected_rms": 50.0},
+    {"noise": {"sigma": 3.0}, "imaging.weighting": "briggs", "imaging.taper_rad": 0.02},
+])
+def test_the_loop_ends_at_the_noise_that_is_given_or_known(one_worker, tmp_path, change):
+    """One source, which a cycle or two have in the model."""
+    catalogue = tmp_path / "one.csv"
+    catalogue.write_text("ra_deg,dec_deg,flux_jy,spectral_index,reference_frequency_hz\n"
+                         "30.0,-60.0,50.0,0.0,1e8\n")
+    run = changed({**change, "sky.catalogue": str(catalogue)})
+    store = perform(tmp_path, run, one_worker, "noise")
+    outcome = store.read_stage("selfcal")["outcome"]
+    assert outcome["status"] == "CONVERGED"
+    assert "the expected noise is" in outcome["reason"]
+    assert len(store.read_stage("selfcal")["history"]) < SMALL["selfcal"]["cycles"]

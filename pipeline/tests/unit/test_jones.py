@@ -205,4 +205,22 @@ def test_smoothing_averages_noise_and_fills_what_is_flagged():
     assert np.std(good - truth) < 0.05
     assert np.isfinite(good).all()
     assert np.isnan(found[:, 0, 5]).all()
-    np.testing.assert_array_equal(smooth(gain, Smoothing(time, np.array([1e8]), 0.0, 0.0)), gain)
+    alone = smooth(gain, Smoothing(time, np.array([1e8]), 0.0, 0.0))
+    np.testing.assert_allclose(alone, gain, rtol=1e-12)
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_smoothing_keeps_the_amplitudes_of_gains_whose_phases_differ(diagonal):
+    time, phase = 10.0 * np.arange(30), 0.5 * np.random.default_rng(3).standard_normal((30, 1, 4))
+    size = np.array([1.0, 1.0, 1.3, 0.8])
+    gain = size * np.exp(1j * phase)
+    given = gain[..., None, None] * np.eye(2) if diagonal else gain
+    found = smooth(given, Smoothing(time, np.array([1e8]), 20.0, 0.0))
+    if diagonal:
+        assert not found[..., 0, 1].any()
+        found = found[..., 1, 1]
+    np.testing.assert_allclose(np.abs(found), np.broadcast_to(size, found.shape), rtol=1e-12)
+    near = [k for k in range(30) if abs(time[k] - time[12]) <= 60.0]
+    mean = sum(np.exp(-0.5 * ((time[k] - time[12]) / 20.0) ** 2) * np.exp(1j * phase[k, 0])
+               for k in near)
+    np.testing.assert_allclose(np.angle(found[12, 0]), np.angle(mean), atol=1e-12)

@@ -54,6 +54,27 @@ def test_a_taper_acts_on_the_weights_of_the_scheme(partition, scheme):
     assert not replace(grid, taper=0.02).natural
 
 
+@pytest.mark.parametrize(("scheme", "taper"), [
+    ("natural", None), ("natural", 0.02), ("uniform", None), ("briggs", 0.02)])
+def test_the_noise_of_an_image_is_known_with_all_weights(partition, scheme, taper, monkeypatch):
+    """The mean square of images of noise alone, of visibilities of unlike weights."""
+    generator = np.random.default_rng(4)
+    own = generator.uniform(0.5, 4.0, partition.vis.shape).astype(np.float32)
+    grid = tasks.Grid(128, 4e-3, 1e-4, scheme, 0.0, taper, None)
+    density = None if scheme == "natural" else weighting.uv_density(
+        partition.uvw, partition.frequency, own, npixel=128, cell=4e-3)
+    square = []
+    for _ in range(20):
+        noise = generator.normal(size=(2, *own.shape)) * 0.3 / np.sqrt(own)
+        data = replace(partition, vis=(noise[0] + 1j * noise[1]).astype(np.complex64), weight=own)
+        monkeypatch.setattr(tasks, "load", lambda *_, data=data: data)
+        image, psf = (tasks.add_images(None, [part], True) for part in tasks.dirty_and_psf(
+            tasks.Source("", ""), grid, density))
+        square.append(np.mean(np.square(image.image)))
+    expected = 0.3 * np.sqrt(psf.variance) / psf.weight
+    assert np.sqrt(np.mean(square)) == pytest.approx(expected, rel=0.03)
+
+
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_images_added_a_few_at_a_time_are_the_weighted_mean(count):
     """The same bits as all at once, in order; and the two of a pair are kept apart."""

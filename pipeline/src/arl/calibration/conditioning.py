@@ -25,12 +25,15 @@ class Smoothing:
     ----------
     time, frequency: centres of the solution intervals (s; Hz), (time block,), (channel block,).
     time_width, frequency_width: standard deviations, in s and Hz; 0: none.
+    complex_mean: as complex numbers, for the elements of full Jones matrices, which may vanish;
+        else amplitudes and phases are smoothed apart.
     """
 
     time: np.ndarray
     frequency: np.ndarray
     time_width: float
     frequency_width: float
+    complex_mean: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,14 +128,25 @@ def reference_phases(gain: np.ndarray, reference: int | None = None) -> np.ndarr
 def smooth(gain: np.ndarray, smoothing: Smoothing) -> np.ndarray:
     """Means of neighbours in time and frequency, weighted by Gaussians and without flagged ones.
 
-    A flagged solution is interpolated from neighbours within the kernel's reach; where there are
-    none it stays flagged.
+    A mean of complex numbers is shorter than they are where their phases differ, and would move
+    the flux scale: the phase is that of the mean of e^(i phase), and the amplitude the mean of
+    amplitudes. A flagged solution is interpolated from neighbours within the kernel's reach;
+    where there are none it stays flagged.
     """
-    good = np.isfinite(gain)
+    if smoothing.complex_mean:
+        return _mean_of_neighbours(gain, smoothing)
+    size = np.abs(gain)
+    turn = np.divide(gain, size, out=np.where(np.isnan(gain), np.nan, 1.0 + 0j), where=size > 0)
+    phase = np.angle(_mean_of_neighbours(turn, smoothing))
+    return _mean_of_neighbours(size, smoothing) * np.exp(1j * phase)
+
+
+def _mean_of_neighbours(value: np.ndarray, smoothing: Smoothing) -> np.ndarray:
+    good = np.isfinite(value)
     kernels = (_kernel(smoothing.time, smoothing.time_width),
                _kernel(smoothing.frequency, smoothing.frequency_width))
     total, weight = (np.einsum("tT,cC,TC...->tc...", *kernels, x)
-                     for x in (np.where(good, gain, 0.0), good.astype(float)))
+                     for x in (np.where(good, value, 0.0), good.astype(float)))
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
 
 

@@ -186,14 +186,15 @@ class SelfCalibration:
         return Tried(trial.measures, self._expected_rms(trial.psf)) if trial else Tried(None)
 
     def _expected_rms(self, psf: BandImages) -> float | None:
-        """The rms of an image of noise alone, Jy, where it is known.
+        """The rms of an image of noise alone, Jy, where it is given or known.
 
-        With weights of 1 / sigma^2 in units of the noise, as natural weights are, it is
-        unit_noise / sqrt(sum of weights).
+        s sqrt(sum of W^2 / w) / (sum of W), with s the noise of a visibility of weight 1, and W
+        the imaging weights of visibilities of weight w.
         """
-        if not self._unit_noise or not self._imager.grid.natural:
-            return None
-        return float(self._unit_noise / np.sqrt(psf.weight.sum()))
+        given = self._parameters.selfcal.expected_rms
+        if given is not None or not self._unit_noise or psf.variance is None:
+            return given
+        return float(self._unit_noise * np.sqrt(psf.variance.sum()) / psf.weight.sum())
 
     def _try(
         self, ways: Sequence[str], state: LoopState, cleaner: Cleaner

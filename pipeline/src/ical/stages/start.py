@@ -9,7 +9,7 @@ import numpy as np
 from arl.calibration import chain
 from arl.calibration.gains import nearest_sample, table_gains
 from arl.errors import InputError
-from arl.io.fits import is_image, place_model, read_model
+from arl.io.fits import is_image, place_model, read_mask, read_model
 from arl.io.gains import read_gains
 from arl.sky import Components, load_catalogue, pixel_model
 from ical.parameters import Parameters
@@ -108,6 +108,21 @@ def known_gains(path: str, name: str, setup: Observed, *, phase: bool) -> KnownG
     return KnownGains(np.moveaxis(gain, 1, 2), times, channels)
 
 
+def reference_antenna(name: str | None, names: tuple[str, ...]) -> int | None:
+    """The number of the antenna whose phases are zero; None: none is given.
+
+    Raises
+    ------
+    InputError: there is none of that name.
+    """
+    if name is None:
+        return None
+    if name not in names:
+        raise InputError(f"selfcal.reference_antenna: there is no {name}; the antennas are "
+                         f"{', '.join(names)}.")
+    return names.index(name)
+
+
 def look(parameters: Parameters, setup: Observed, plan: Plan) -> None:
     """Read all that the run is to start from, so that a mistake is not found hours later.
 
@@ -117,8 +132,11 @@ def look(parameters: Parameters, setup: Observed, plan: Plan) -> None:
     """
     edges = band_edges(plan, setup.frequency, setup.channel_width)
     start_image(parameters.imaging.start_model, setup, edges)
+    if parameters.imaging.mask is not None:
+        read_mask(parameters.imaging.mask, setup.npixel, setup.cell, setup.phase_centre)
     if not parameters.selfcal.enabled:
         return
+    reference_antenna(parameters.selfcal.reference_antenna, setup.antenna_names)
     start_sky(parameters.selfcal.start_model, setup, edges)
     for name in parameters.selfcal.terms:
         path = getattr(parameters.selfcal.start_gains, name)

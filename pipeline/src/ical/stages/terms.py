@@ -19,7 +19,6 @@ from arl.calibration.intervals import (
     is_inside,
     time_blocks,
 )
-from arl.errors import InputError
 from arl.sky import Components
 from ical import tasks
 from ical.imager import Imager
@@ -27,7 +26,7 @@ from ical.parameters import Parameters
 from ical.partitions import Partition, cut
 from ical.stages.loopstate import Solutions
 from ical.stages.observed import Observed
-from ical.stages.start import known_gains
+from ical.stages.start import known_gains, reference_antenna
 from ical.transitions import Schedule
 
 MODES = {"T": "phase", "G": "amplitude_phase", "B": "amplitude_phase"}
@@ -52,8 +51,8 @@ class GainTerms:
         self, imager: Imager, parameters: Parameters, setup: Observed, unit_noise: float | None
     ) -> None:
         self._parameters, self._setup, self._plan = parameters, setup, imager.plan
-        self._reference = _antenna_number(parameters.selfcal.reference_antenna,
-                                          setup.antenna_names)
+        self._reference = reference_antenna(parameters.selfcal.reference_antenna,
+                                            setup.antenna_names)
         snr = self._sample_snr(imager, unit_noise)
         self.blocks = {name: self._term(name, snr) for name in parameters.selfcal.terms}
         self.begun = dict(self._read_gains())
@@ -188,7 +187,8 @@ class GainTerms:
                 found[name] = Smoothing(
                     _centres(self._setup.time, blocks.time_block, matrices.times.blocks[k]),
                     _centres(self._setup.frequency, blocks.channel_block,
-                             matrices.channels.blocks[k]), *widths)
+                             matrices.channels.blocks[k]), *widths,
+                    complex_mean=blocks.jones == "full")
         return found
 
     def _scale(
@@ -241,15 +241,6 @@ class GainTerms:
         return interpolate(solution, part, self.blocks[solution.name],
                            (time[slice(*partition.times)], time),
                            (frequency[slice(*partition.channels)], frequency))
-
-
-def _antenna_number(name: str | None, names: tuple[str, ...]) -> int | None:
-    if name is None:
-        return None
-    if name not in names:
-        raise InputError(f"selfcal.reference_antenna: there is no {name}; the antennas are "
-                         f"{', '.join(names)}.")
-    return names.index(name)
 
 
 def _centres(axis: np.ndarray, block: np.ndarray, present: np.ndarray) -> np.ndarray:
