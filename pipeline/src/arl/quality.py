@@ -15,6 +15,10 @@ from arl.restoration import Beam, gaussian
 FIT_RADIUS, JOINT_RADIUS = 1.25, 2.0
 #: A peak of so many times the noise is a source; one of COMPLETE_SNR can't be missed by noise.
 DETECTION_SNR, COMPLETE_SNR = 5.0, 10.0
+#: What hangs together is taken apart at so many levels, evenly spaced in magnitude: sources of
+#: similar flux come apart from a beam on, and one of a tenth of the other's at a beam and a half.
+DEBLEND_LEVELS = 128
+SPARE_PIXELS = 1024
 
 
 def robust_rms(image: np.ndarray) -> float:
@@ -289,23 +293,27 @@ def cross_match(
 
 
 def find_peaks(
-    restored: np.ndarray, threshold: float, beam: Beam, cell: float
+    restored: np.ndarray, threshold: float, cell: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sources of a restored image (l, m): l, m (rad) and the pixel value (Jy) of its peaks.
+    """Sources of a restored image (l, m): l, m (rad) and the pixel value (Jy) of their peaks.
 
-    A peak is the highest pixel within half a beam (major axis) of it, and above `threshold`. A
-    detection filter (as DAOFIND's) would add nothing: in a restored image noise and sources have
-    the beam's scale already, and `fit_sources` measures what is found here.
+    By Source Extractor: what hangs together above `threshold` (Jy/beam), and each part of it that
+    a valley divides from the rest, however faint beside it. The background is not modelled and no
+    filter is laid over the image: it is flat after cleaning, and noise and sources have the
+    beam's scale already.
     """
-    from scipy.ndimage import maximum_filter
+    import sep
 
-    reach = max(1, round(beam.major / cell / 2))
-    offset = np.arange(-reach, reach + 1)
-    around = np.hypot(offset[:, None], offset[None, :]) <= reach
-    around |= np.maximum(np.abs(offset)[:, None], np.abs(offset)[None, :]) <= 1
-    highest = maximum_filter(restored, footprint=around, mode="constant", cval=-np.inf)
-    i, j = np.nonzero((restored == highest) & (restored > threshold))
-    axis = lm_axis(restored.shape[0], cell)
+    image = np.ascontiguousarray(restored, np.float32)
+    threshold = max(threshold, float(np.finfo(np.float32).tiny))
+    # what it may hold at once: fixed sizes unless told, and too small for a full field
+    bright = int(np.count_nonzero(image > threshold))
+    sep.set_extract_pixstack(bright + SPARE_PIXELS)
+    sep.set_sub_object_limit(bright + SPARE_PIXELS)
+    found = sep.extract(image, threshold, filter_kernel=None, minarea=1, clean=False,
+                        deblend_nthresh=DEBLEND_LEVELS, deblend_cont=0.0)
+    axis = lm_axis(image.shape[0], cell)
+    i, j = found["ypeak"], found["xpeak"]
     return axis[i], axis[j], np.asarray(restored[i, j], float)
 
 
@@ -334,7 +342,7 @@ def detection(
     ----------
     noise: of the image, Jy/beam. l, m (rad), flux (apparent, Jy): all of the truth.
     """
-    found_l, found_m, _ = find_peaks(restored, DETECTION_SNR * noise, beam, cell)
+    found_l, found_m, _ = find_peaks(restored, DETECTION_SNR * noise, cell)
     counted = isolated(l, m, flux, beam) & (flux > COMPLETE_SNR * noise)
     known = cross_match(l[counted], m[counted], found_l, found_m, beam.major)
     true = cross_match(found_l, found_m, l, m, beam.major)

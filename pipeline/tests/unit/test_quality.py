@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -158,10 +161,37 @@ def test_found_sources_are_those_that_are_there():
 
 def test_peaks_are_at_their_sources_and_nowhere_else():
     l, m = np.array([-0.05, 0.03]), np.array([0.0204, -0.0597])
-    found_l, found_m, value = quality.find_peaks(sky(l, m, [2.0, 1.0]), 0.1, BEAM, CELL)
-    assert np.abs(found_l - l).max() <= CELL / 2
-    assert np.abs(found_m - m).max() <= CELL / 2
-    np.testing.assert_allclose(value, [2.0, 1.0], rtol=0.1)
+    found_l, found_m, value = quality.find_peaks(sky(l, m, [2.0, 1.0]), 0.1, CELL)
+    order = np.argsort(found_l)
+    assert np.abs(found_l[order] - l).max() <= CELL / 2
+    assert np.abs(found_m[order] - m).max() <= CELL / 2
+    np.testing.assert_allclose(value[order], [2.0, 1.0], rtol=0.1)
+
+
+@pytest.mark.parametrize("fainter", [1.0, 0.3])
+def test_sources_a_beam_and_a_half_apart_are_two(fainter):
+    angle = np.arange(0, 2 * np.pi, 0.3)
+    for x, y in 1.5 * BEAM.major * np.column_stack([np.cos(angle), np.sin(angle)]):
+        image = sky([0.3 * CELL, x], [0.2 * CELL, y], [1.0, fainter])
+        found_l, found_m, _ = quality.find_peaks(image, 0.01, CELL)
+        assert np.hypot(np.sort(found_l) - np.sort([0.0, x]), 0).max() < 1.5 * CELL
+        assert np.hypot(np.sort(found_m) - np.sort([0.0, y]), 0).max() < 1.5 * CELL
+
+
+def test_a_field_full_of_sources_is_no_more_than_the_finder_can_hold(monkeypatch):
+    """Its buffers are of fixed sizes: 300000 pixels, 1024 sources in one piece."""
+    monkeypatch.setattr(quality, "DEBLEND_LEVELS", 8)
+    axis = np.arange(-100, 100, 6)
+    image = np.ones((600, 600))
+    image[np.ix_(axis + 300, axis + 300)] = 2.0
+    found_l, found_m, _ = quality.find_peaks(image, 0.5, CELL)
+    assert {*zip(np.rint(found_l / CELL), np.rint(found_m / CELL), strict=True)} == {
+        (x, y) for x in axis for y in axis}
+
+
+def test_what_finds_sources_is_imported_only_to_find_them():
+    code = "import sys, arl.quality; assert 'sep' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_image_of_noise_and_no_truth_has_nothing_to_count():

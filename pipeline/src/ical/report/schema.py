@@ -151,8 +151,8 @@ class Quality(OpenPart):
     position_offset_beam: float | None = Field(
         None, description="median distance from the true position, in beams")
     found_sources: int | None = Field(
-        None, description="peaks of the lowest band's restored image above 5 times the robust "
-        "noise of its residual")
+        None, description="sources that Source Extractor (sep) finds in the lowest band's "
+        "restored image above 5 times the robust noise of its residual")
     completeness: float | None = Field(
         None, description="share of the isolated true sources above 10 times that noise that have "
         "a found one within a beam")
