@@ -312,9 +312,17 @@ def find_peaks(
     sep.set_sub_object_limit(bright + SPARE_PIXELS)
     found = sep.extract(image, threshold, filter_kernel=None, minarea=1, clean=False,
                         deblend_nthresh=DEBLEND_LEVELS, deblend_cont=0.0)
+    i, j = _summits(image, found["ypeak"], found["xpeak"])
     axis = lm_axis(image.shape[0], cell)
-    i, j = found["ypeak"], found["xpeak"]
     return axis[i], axis[j], np.asarray(restored[i, j], float)
+
+
+def _summits(image: np.ndarray, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the pixels that no neighbour exceeds: a part of a source's slope is no source."""
+    around = np.pad(image, 1, constant_values=-np.inf)
+    highest = np.max([around[i + a, j + b] for a in range(3) for b in range(3)], axis=0)
+    keep = image[i, j] >= highest
+    return i[keep], j[keep]
 
 
 @dataclass(frozen=True)
@@ -323,7 +331,8 @@ class Detection:
 
     Attributes
     ----------
-    completeness: share of the isolated true sources above COMPLETE_SNR that were found.
+    completeness: share of the isolated true sources above COMPLETE_SNR that were found; those
+        that are resolved do not count, as their flux is not their peak.
     reliability: share of the found sources that have a true one within a beam. NaN of none.
     """
 
