@@ -112,7 +112,7 @@ def test_truth_is_matched_with_its_isolated_sources():
     true = np.array([1.0, 2.0, 1.5, 3.0, 0.01])
     moved = 0.05 * BEAM.major
     image = sky(l + moved, m, 0.98 * true)
-    found = quality.match_truth(image, l, m, true, BEAM, CELL)
+    found = quality.match_truth(image, l, m, true, BEAM, CELL, flux_limit=0.5)
     assert found.index.tolist() == [0, 1, 2, 3]
     assert found.isolated.tolist() == [True, False, False, True]
     assert found.n == 2
@@ -123,8 +123,35 @@ def test_truth_is_matched_with_its_isolated_sources():
     np.testing.assert_allclose(found.offset_m_beam, 0.0, atol=1e-3)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.1, 1.0, 4.0])
+def test_a_wide_source_is_not_taken_for_a_point(share):
+    """Of a perfect model of three points and a Gaussian only points are compared: the ratio is 1.
+
+    A fit of the beam to a Gaussian as wide as it would show two thirds of its flux. A point that
+    the wide one reaches is not isolated. Gaussians convolve to one of the sum of their squares.
+    """
+    size = np.array([0.0, 0.0, 0.0, share * BEAM.major])
+    l, m = np.array([-50, 40, 0, 0]) * CELL, np.array([10, -30, 11, 0]) * CELL
+    flux = np.array([1.0, 2.0, 3.0, 3.0])
+    wide = Beam(np.hypot(BEAM.major, size[3]), np.hypot(BEAM.minor, size[3]), BEAM.position_angle)
+    axis = lm_axis(NPIXEL, CELL)
+    image = sky(l[:3], m[:3], flux[:3]) + flux[3] * BEAM.area / wide.area * gaussian(
+        wide, axis[:, None], axis[None, :])
+    found = quality.match_truth(image, l, m, flux, BEAM, CELL, flux_limit=0.5, size=size)
+    assert found.index.tolist() == ([0, 1, 2, 3] if share <= 0.1 else [0, 1, 2])
+    assert found.isolated[:3].tolist() == [True, True, share < 4.0]
+    np.testing.assert_allclose((found.flux / found.true_flux)[found.isolated], 1.0, atol=9e-3)
+
+
+def test_a_wide_source_need_not_be_found_but_may_be():
+    image = sky([0.0], [0.0], [0.4]) + sky([0.05], [0.02], [1.0])
+    l, m, flux = np.array([0.0, 0.05]), np.array([0.0, 0.02]), np.array([1.0, 1.0])
+    found = quality.detection(image, 0.09, l, m, flux, BEAM, CELL, size=np.array([1e-3, 0.0]))
+    assert (found.found, found.completeness, found.reliability) == (1, 1.0, 1.0)
+
+
 def test_no_source_above_the_limit_is_no_number():
-    found = quality.match_truth(np.zeros((32, 32)), [0.0], [0.0], [0.1], BEAM, CELL)
+    found = quality.match_truth(np.zeros((32, 32)), [0.0], [0.0], [0.1], BEAM, CELL, flux_limit=0.5)
     assert found.n == 0
     assert np.isnan(found.ratio_median)
 
@@ -176,6 +203,18 @@ def test_sources_a_beam_and_a_half_apart_are_two(fainter):
         found_l, found_m, _ = quality.find_peaks(image, 0.01, CELL)
         assert np.hypot(np.sort(found_l) - np.sort([0.0, x]), 0).max() < 1.5 * CELL
         assert np.hypot(np.sort(found_m) - np.sort([0.0, y]), 0).max() < 1.5 * CELL
+
+
+def test_every_peak_is_higher_than_its_neighbours():
+    """In a field where sources run into one another, slopes are not taken for sources."""
+    generator = np.random.default_rng(9)
+    l, m = generator.uniform(-60, 60, (2, 300)) * CELL
+    image = sky(l, m, generator.pareto(1.2, 300) + 1)
+    i, j = (np.rint(x / CELL).astype(int) + NPIXEL // 2 for x in quality.find_peaks(
+        image, 0.5, CELL)[:2])
+    around = [image[i + a, j + b] for a in (-1, 0, 1) for b in (-1, 0, 1)]
+    assert i.size > 100
+    np.testing.assert_array_equal(image[i, j], np.max(around, axis=0))
 
 
 def test_a_field_full_of_sources_is_no_more_than_the_finder_can_hold(monkeypatch):
