@@ -33,7 +33,7 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
 }
 #: The parameters that a stage's outcome follows from, besides what its upstream stages read. The
 #: simulated sky is cut to the image and the partitions to its bands; uv_range has a say in the
-#: size that a Measurement Set advises.
+#: size that is advised.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "model": ("seed", "observation", "sky", "noise", "gains", "input", "imaging.npixel",
               "imaging.cell_rad", "imaging.clean_border", "imaging.guard_band",

@@ -14,7 +14,7 @@ from arl.io import measurement_set
 from arl.io.measurement_set import Contents
 from arl.sky import Components, in_field, load_catalogue
 from ical.parameters import Input, Parameters
-from ical.stages.observed import Observed, image_size
+from ical.stages.observed import Observed, image_size, no_baseline
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,10 +46,10 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
     quality.catalogue is in it.
     """
     chosen, imaging = parameters.input, parameters.imaging
-    found = measurement_set.describe(select(chosen), imaging.uv_range.max_m)
+    used = imaging.uv_range
+    found = measurement_set.describe(select(chosen), used.min_m, used.max_m)
     if found.longest == 0:
-        raise InputError(f"imaging.uv_range: {chosen.measurement_set} has no baseline of at most "
-                         f"{imaging.uv_range.max_m} m; make max_m larger.")
+        raise no_baseline(used, str(chosen.measurement_set))
     diameter = chosen.station_diameter or found.diameter
     if not diameter and imaging.npixel is None:
         raise InputError(f"{chosen.measurement_set} does not know the diameter of its antennas, "
