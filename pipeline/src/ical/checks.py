@@ -42,6 +42,9 @@ def _simulation_only(p: Parameters) -> Problems:
         for name in sorted(p.input.model_fields_set - {"measurement_set"}):
             yield Problem(f"input.{name}", "acts only on a Measurement Set; give "
                           "input.measurement_set or remove it.", ("observation",))
+        if p.quality.catalogue is not None:
+            yield Problem("quality.catalogue", "acts only on a Measurement Set: simulated images "
+                          "are compared with the simulated sky; remove it.", ("observation",))
         return
     for name in ("sky", "noise", "gains"):
         if name in p.model_fields_set and getattr(p, name) is not None:
@@ -326,6 +329,8 @@ def _files(p: Parameters) -> Problems:
     if p.image_beam[0] == "airy" and not p.image_beam[1]:
         yield Problem("imaging.primary_beam", "airy needs the aperture of a station; give "
                       "input.station_diameter.", ("input.station_diameter",))
+    if p.quality.catalogue is not None and not p.simulated:
+        yield from _named("quality.catalogue", p.quality.catalogue, tuple(CATALOGUES), _catalogue)
     if p.simulated:
         yield from _named("sky.catalogue", p.sky.catalogue, tuple(CATALOGUES), _catalogue)
         yield from _named("sky.primary_beam", p.sky.primary_beam, ("airy", "none"), _beam)

@@ -391,6 +391,15 @@ class Selfcal(Section):
         "bring it to that of start_model (model)")
 
 
+class Quality(Section):
+    """What the images of a Measurement Set are compared with."""
+
+    catalogue: str | None = Field(
+        None, min_length=1,
+        description="gleam, or the path of a FITS, VOTable or CSV catalogue: sources that are "
+        "found and fitted in the restored images are compared with its; null: with nothing")
+
+
 class Resources(Section):
     """The cluster that is started on this machine when no scheduler's address is given."""
 
@@ -425,6 +434,7 @@ class Parameters(Section):
     input: Input = Field(Input(), description="real data instead of a simulation")
     imaging: Imaging = Field(Imaging(), description="imaging")
     selfcal: Selfcal = Field(Selfcal(), description="self-calibration")
+    quality: Quality = Field(Quality(), description="comparison with a catalogue")
     resources: Resources = Field(Resources(), description="local cluster")
     superseded: Annotated[tuple[Superseded, ...], Field(strict=False)] = Field(
         (), description="written by ical: parameters of a 2018 file that act no longer")
@@ -468,7 +478,7 @@ class Parameters(Section):
         loop = self.selfcal_clean.model_dump(mode="json")
         loop.pop("major_cycles", None)
         data["selfcal"]["clean"] = loop
-        idle = ("input",) if self.simulated else ("observation", "sky", "noise", "gains")
+        idle = ("input", "quality") if self.simulated else ("observation", "sky", "noise", "gains")
         return {key: value for key, value in data.items() if key not in idle}
 
 

@@ -11,10 +11,12 @@ from written_ms import write_ms
 from arl.conventions import C
 from arl.cost import w_planes
 from arl.errors import InputError
+from arl.telescope import baseline_uvw, load_layout, within
 from benchmarks.large import large
 from ical.forecast import Sizes, disk_bytes, forecast, sizes_of
 from ical.memory import driver_memory, worker_memory
 from ical.parameters import Imaging, Input, Parameters, Resources, load
+from ical.stages.model import set_up
 
 SIZES = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
               partition_visibilities=200, npixel=64, planes=3, components=7, scales=3,
@@ -182,6 +184,8 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
     measurement_set(tmp_path)
     with pytest.raises(InputError, match="no baseline of at most 10"):
         sizes_of(run_of(tmp_path, "imaging: {uv_range: {max_m: 10}}"))
+    with pytest.raises(InputError, match=r"imaging\.uv_range: .*no baseline of at least 1e\+06"):
+        sizes_of(run_of(tmp_path, "imaging: {uv_range: {min_m: 1.0e6}}"))
     monsters = {
         "needs 60000 pixels on a side, and 32768 is the most": {"cell_rad": 1e-5},
         "1500 pixels of 0.001 rad reach beyond": {"cell_rad": 1e-3, "npixel": 1500}}
@@ -191,6 +195,40 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
             "input": Input(measurement_set=str(tmp_path / "a.ms"), station_diameter=40.0)})
         with pytest.raises(InputError, match=words):
             sizes_of(parameters)
+
+
+def simulated(tmp_path, uv_range, r_max):
+    (tmp_path / "run.yml").write_text(f"""
+observation:
+  r_max: {r_max}
+  phase_centre: {{ra: 30.0, dec: -60.0}}
+  frequency: {{start: 95.0e6, end: 105.0e6, channels: 2}}
+  time: {{start_hour_angle: 0.0, end_hour_angle: 0.0, samples: 1}}
+imaging: {{uv_range: {{{uv_range}}}}}
+""")
+    return load(tmp_path / "run.yml")
+
+
+def test_a_simulation_is_advised_from_the_baselines_that_are_imaged(tmp_path):
+    station = within(load_layout("LOWBD2"), 120.0)
+    uvw = np.abs(baseline_uvw(station, np.radians(-60.0), np.zeros(1))[0])
+    chosen = uvw[np.hypot(uvw[:, 0], uvw[:, 1]) <= 90]
+    assert 0 < len(chosen) < len(uvw)
+    found = set_up(simulated(tmp_path, "max_m: 90", 120.0))
+    assert found.cell == pytest.approx(C / 1.05e8 / chosen.max() / 3)
+    assert found.cell > set_up(simulated(tmp_path, "", 120.0)).cell
+
+
+def test_a_simulation_too_fine_to_image_is_mended_as_its_error_says(tmp_path):
+    with pytest.raises(InputError, match=r"a shorter uv_range\.max_m"):
+        sizes_of(simulated(tmp_path, "", 45000.0))
+    assert sizes_of(simulated(tmp_path, "max_m: 500", 45000.0)).npixel < 1000
+
+
+def test_a_simulation_without_a_baseline_to_image_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"imaging\.uv_range: the observation has no baseline of "
+                                         r"at least 900 m; make min_m smaller"):
+        sizes_of(simulated(tmp_path, "min_m: 900", 120.0))
 
 
 def test_smearing_makes_the_simulation_longer():

@@ -94,7 +94,8 @@ def test_reference_shows_every_parameter():
     """The commented example is the manual: no key may be missing from it."""
     shown = yaml.safe_load(shipped_runs()["reference"].read_text())
     for key, field in all_keys(Parameters).items():
-        if key.split(".")[0] in ("input", "superseded") or key.startswith("selfcal.clean."):
+        first = key.split(".")[0]
+        if first in ("input", "quality", "superseded") or key.startswith("selfcal.clean."):
             continue
         value = shown
         for part in key.split("."):
@@ -195,6 +196,7 @@ ONE_MISTAKE = [
     ({"noise": {"sefd": 1e3, "sigma": 1.0}}, "noise", "both given"),
     ({"gains.phase_error": -1.0}, "gains.phase_error", "at least 0"),
     ({"input.field": 1}, "input.field", "only on a Measurement Set"),
+    ({"quality.catalogue": "gleam"}, "quality.catalogue", "compared with the simulated sky"),
     ({"selfcal.terms": "TX"}, "selfcal.terms", "T (phase)"),
     ({"selfcal.terms": "TT"}, "selfcal.terms", "twice"),
     ({"selfcal.cycles": 2}, "selfcal.first_cycle.G", "after the last one"),
@@ -262,6 +264,17 @@ def test_measurement_set_is_taken_from_the_folder_of_the_file(tmp_path):
     assert p.input.measurement_set == str(tmp_path / "some.ms")
     assert not p.simulated
     assert "sky" not in p.to_dict()
+
+
+@pytest.mark.parametrize(("catalogue", "words"), [
+    ("none.csv", "there is no"), ("sky.csv", "no column for flux"), ("gleem", "did you mean")])
+def test_a_catalogue_to_compare_with_is_looked_at_before_any_work(tmp_path, catalogue, words):
+    smallest_ms(tmp_path / "some.ms")
+    (tmp_path / "sky.csv").write_text("ra_deg,dec_deg\n1,2\n")
+    asked = {"input.measurement_set": "some.ms", "quality.catalogue": catalogue}
+    (found,) = mistakes(write(tmp_path, asked, drop="observation"))
+    assert found.startswith("quality.catalogue: ")
+    assert words in found
 
 
 @pytest.mark.parametrize(("make", "words"), [(False, "there is no"), (True, "table.dat")])
