@@ -112,10 +112,12 @@ def clean(
     """
     if mask is not None and mask.shape != residual.shape[1:]:
         raise InputError(f"The mask has shape {mask.shape}, the image {residual.shape[1:]}.")
+    if not (residual if mask is None else residual[:, mask]).any():
+        return CleanResult(np.array(model, np.float32), 0, True)
     groups = Groups.of(bands, options.spectral_terms)
     work = _Work(groups.mean(psf), groups.mean(residual),
                  np.zeros((len(groups.share), *model.shape[1:]), np.float32))
-    levels = _levels(residual, bands, options)
+    levels = _levels(residual, bands, options, mask)
     if levels is None:
         count, more = _minor_loop(work, groups.bands, options, mask, threads)
         return CleanResult(groups.add(model, work.model), count, not more)
@@ -191,21 +193,24 @@ class _Work:
 
 
 def _levels(
-    residual: np.ndarray, bands: Bands, options: CleanOptions
+    residual: np.ndarray, bands: Bands, options: CleanOptions, mask: np.ndarray | None
 ) -> tuple[float, float, float] | None:
     """Jy per beam: where to search, where to stop now, where to stop at last; None: no auto-mask.
 
-    All from the mean over bands, in which radler looks for peaks.
+    All from the mean over bands, in which radler looks for peaks. The noise is that of the whole
+    image, of which a mask may leave nothing but a source; peaks are those that the mask allows.
     """
     if options.auto_mask_sigma is None and options.mask_threshold is None:
         return None
     joined = np.tensordot(bands.weight / np.sum(bands.weight), residual, axes=1)
     noise = robust_rms(joined)
     final = max(options.threshold, (options.threshold_sigma or 0.0) * noise)
-    peak = float(np.abs(joined).max())
+    allowed = slice(None) if mask is None else mask
+    peak = float(np.abs(joined[allowed]).max())
     stop = max(final, (1 - options.major_gain) * peak)
     # a source that stands out in one band stands out less in the mean
-    absolute = (options.mask_threshold or 0.0) * peak / float(np.abs(residual).max())
+    strongest = max(float(np.abs(band[allowed]).max()) for band in residual)
+    absolute = (options.mask_threshold or 0.0) * peak / strongest
     return max(stop, (options.auto_mask_sigma or 0.0) * noise, absolute), stop, final
 
 
