@@ -209,6 +209,13 @@ class Imager:
             self._submit(p, tasks.write_corrected, gains.get(p.name, ()))
             for p in self.plan.partitions])
 
+    def rms_to_clean(self, residual: BandImages) -> float:
+        """The rms of the combined image where components may be put, Jy."""
+        if self._mask is None:
+            return residual.rms
+        inside = combine(residual.image, residual.weight)[self._mask]
+        return float(np.sqrt(np.mean(np.square(inside))))
+
     def clean(
         self, residual: BandImages, psf: BandImages, model: np.ndarray, edges: np.ndarray,
         beam: Beam, options: deconvolution.CleanOptions,
