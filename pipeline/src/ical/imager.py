@@ -82,9 +82,13 @@ class Imager:
         if self.grid.scheme == "natural":
             return [None for _ in bands]
         grids = {p.name: self._submit(p, tasks.density, self.grid) for p in self.plan.partitions}
-        groups = [[p for p in self.plan.partitions if joint or p.band == b] for b in bands]
-        return [self.cluster.submit_anywhere(tasks.sum_grids, [grids[p.name] for p in group])
-                for group in groups]
+        groups = ([list(self.plan.partitions)] if joint else [self.plan.of_band(b) for b in bands])
+        sums: list[Future | None] = [
+            self._sum_grids([grids.pop(p.name) for p in group]) for group in groups]
+        return sums * len(bands) if joint else sums
+
+    def _sum_grids(self, grids: list[Future]) -> Future:
+        return grids[0] if len(grids) == 1 else self._fold(grids, tasks.add_grids)
 
     def _submit(self, partition: Partition, function, *arguments) -> Future:
         return self.cluster.submit(
