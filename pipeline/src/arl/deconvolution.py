@@ -56,8 +56,8 @@ class CleanOptions:
 
     Attributes
     ----------
-    scales: sizes in pixels, 0 is a point; one scale alone is a plain CLEAN; none: radler chooses
-        them by the beam (Offringa & Smirnov 2017, section 2.2).
+    scales: sizes in pixels, 0 is a point; (0,) is a plain CLEAN; none: radler chooses them by the
+        beam (Offringa & Smirnov 2017, section 2.2).
     spectral_terms: of the polynomial in frequency over the bands.
     gain: of one component. major_gain: of the peak, the share removed before the next major cycle.
     threshold: Jy per beam, never cleaned below. threshold_sigma: the same in units of the
@@ -325,7 +325,7 @@ def _settings(
     settings.major_loop_gain = options.major_gain
     settings.absolute_threshold = options.threshold
     settings.auto_threshold_sigma = options.threshold_sigma
-    if len(options.scales) != 1:
+    if options.scales != (0,):
         settings.algorithm_type = radler.AlgorithmType.multiscale
         settings.multiscale.scale_list = [float(s) for s in options.scales]
         settings.multiscale.sub_minor_loop_gain = SAME_SCALE

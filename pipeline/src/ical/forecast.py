@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from arl import cost
 from ical.memory import UVW_BYTES, driver_memory, gain_bytes, worker_memory
-from ical.parameters import Imaging, Parameters, Resources, Selfcal
+from ical.parameters import Imaging, MinorLoop, Parameters, Resources, Selfcal
 from ical.partitions import ADDED_AT_ONCE, Plan
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:
         shape.times, shape.stations, shape.baselines, shape.channels, len(plan.bands),
         len(plan.partitions), times * channels * shape.baselines, shape.npixel,
         cost.w_planes(shape.longest_w, shape.npixel * shape.cell / math.sqrt(2)), shape.components,
-        _scales(clean.scales, shape.npixel), clean.major_cycles, loop.cycles, loop.enabled,
+        _scales(clean, shape.npixel), clean.major_cycles, loop.cycles, loop.enabled,
         len(loop.terms), _solutions(loop, times, channels, shape.time_step),
         _spanning(loop, shape, plan), parameters.receptors,
         bool(parameters.observation and parameters.observation.smearing),
@@ -315,9 +315,11 @@ def _grids(imaging: Imaging, bands: int) -> int:
     return 1 if imaging.joint_density else bands
 
 
-def _scales(scales: tuple[int, ...] | None, npixel: int) -> int:
+def _scales(clean: MinorLoop, npixel: int) -> int:
     """How many scales there are; automatic ones double from four beams of three pixels on."""
-    return len(scales) if scales else 1 + max(0, math.floor(math.log2(npixel / 12)))
+    if clean.algorithm == "generic":
+        return 1
+    return len(clean.scales) if clean.scales else 1 + max(0, math.floor(math.log2(npixel / 12)))
 
 
 def rows(predicted: Forecast) -> list[tuple[str, str]]:

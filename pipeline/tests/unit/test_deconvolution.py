@@ -165,6 +165,29 @@ def test_an_image_below_the_threshold_is_left_alone(observed):
     assert not found.model.any()
 
 
+@pytest.mark.parametrize("mask", [None, 5.0])
+def test_the_higher_of_two_thresholds_holds(observed, mask):
+    """In Jy, and in units of the noise; with the auto-mask and without."""
+    deep = {"major_gain": 1.0, "auto_mask_sigma": mask}
+    for both, one in (((2.0, 1.0), (2.0, None)), ((1e-3, 2.0), (0.0, 2.0))):
+        found, alone = (clean(observed, options(threshold=jy, threshold_sigma=sigma, **deep))
+                        for jy, sigma in (both, one))
+        assert found.iterations == alone.iterations > 0
+        np.testing.assert_allclose(found.model, alone.model, rtol=1e-4, atol=1e-5)
+
+
+def test_one_scale_alone_is_that_scale():
+    """Of a Gaussian of three beams one component takes what points take in many."""
+    wide = 5.0 * blob(66, 35, 6.0)
+    residual, psf, bands = blobs(0.01)
+    image = (residual + wide).astype(np.float32), psf, bands
+    points, scale = (clean(image, deconvolution.CleanOptions(
+        scales=scales, spectral_terms=1, threshold=0.5, threshold_sigma=None, major_gain=1.0))
+        for scales in ((0,), (16,)))
+    assert 0 < scale.iterations < points.iterations / 2
+    assert scale.model[0].max() < 0.5 * points.model[0].max()
+
+
 def test_inputs_stay_as_they_were_and_the_model_is_added_to(observed):
     dirty, psf, bands = observed
     start = np.zeros_like(dirty)

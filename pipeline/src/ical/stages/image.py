@@ -48,7 +48,7 @@ def clean_options(loop: MinorLoop) -> CleanOptions:
         scales=(0,) if points else tuple(int(s) for s in loop.scales or ()),
         spectral_terms=loop.spectral_terms or DEFAULT_SPECTRAL_TERMS, gain=loop.gain,
         major_gain=loop.major_gain, threshold=loop.threshold or 0.0,
-        threshold_sigma=None if loop.threshold else loop.auto_threshold,
+        threshold_sigma=loop.threshold_sigma,
         iterations=loop.minor_iterations, auto_mask_sigma=loop.auto_mask,
         mask_threshold=loop.mask_threshold)
 
