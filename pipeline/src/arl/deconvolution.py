@@ -104,7 +104,8 @@ def clean(
 
     Parameters
     ----------
-    mask: bool (l, m), the only pixels where components may be put; None: everywhere.
+    mask: bool (l, m), the only pixels on which components may be centred (those of a scale reach
+    half of it beyond); None: everywhere.
 
     Raises
     ------

@@ -86,6 +86,21 @@ def blobs(noise, *sources):
     return image.astype(np.float32), psf, bands
 
 
+def test_the_mask_holds_the_centres_of_extended_components():
+    """One pixel may be cleaned, beside the middle of a source: the component is symmetric about
+    that pixel, and reaches half of its scale beyond it."""
+    residual, psf, bands = blobs(0.0)
+    source = np.broadcast_to(20 * blob(64, 38, 8.0), residual.shape).astype(np.float32)
+    mask = np.zeros((NPIXEL, NPIXEL), bool)
+    mask[64, 35] = True
+    model = clean((source, psf, bands), deconvolution.CleanOptions(
+        scales=(0, 16), spectral_terms=1, threshold=1.0, threshold_sigma=None), mask=mask).model[0]
+    assert model[~mask].sum() > 10 * model[mask].sum()
+    around = model[64 - 8:64 + 9, 35 - 8:35 + 9]
+    assert np.count_nonzero(around) == np.count_nonzero(model)
+    np.testing.assert_allclose(around, around[::-1, ::-1], atol=1e-4 * model.max())
+
+
 @pytest.mark.parametrize("levels", [
     {"auto_mask_sigma": 5.0}, {"threshold": 0.1, "mask_threshold": 0.5}, {}])
 def test_what_lies_outside_the_mask_does_not_change_how_deep_is_cleaned(levels):
