@@ -57,6 +57,28 @@ def test_memory_grows_with_images_and_partitions():
     assert worker_memory(grown(partition_visibilities=2_000_000)) > base + 7e7
 
 
+@pytest.mark.parametrize(("joint", "held"), [(False, 2), (True, 1)])
+def test_uniform_weights_hold_a_grid_of_every_band_or_one_of_all(joint, held):
+    """float64; of the images without their border."""
+    data = large(1e7).to_dict()
+    data["imaging"] |= {"bands": 2, "clean_border": 0.25}
+    natural = sizes_of(Parameters.model_validate(data))
+    data["imaging"] |= {"weighting": "briggs", "joint_density": joint}
+    briggs = sizes_of(Parameters.model_validate(data))
+    assert natural.npixel > 1.4 * 1024
+    assert natural.partitions > natural.bands
+    assert worker_memory(briggs) - worker_memory(natural) == held * 1024**2 * 8
+    assert driver_memory(briggs) == driver_memory(natural)
+
+
+def test_grids_that_wait_to_be_added_are_counted_where_no_images_wait():
+    """Joint over two bands of a partition each: those two, the sum so far and the next."""
+    one_a_band = grown(grids=2, grid_npixel=2048, npixel=2048)
+    joint = dataclasses.replace(one_a_band, grids=1)
+    assert worker_memory(one_a_band) - worker_memory(grown(npixel=2048)) == 2 * 2048**2 * 8
+    assert worker_memory(joint) - worker_memory(grown(npixel=2048)) == (1 + 2 + 1) * 2048**2 * 8
+
+
 def test_reading_a_measurement_set_takes_more_than_simulating():
     large = grown(partition_visibilities=2_000_000)
     read = worker_memory(dataclasses.replace(large, components=0))
