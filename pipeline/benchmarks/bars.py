@@ -64,10 +64,14 @@ def rms_ratio(report: Report) -> float:
         "image", "residual_rms_jy")(report)
 
 
+#: Jy: the bars are those of before the report measured fainter sources.
+BAR_FLUX = 0.5
+
+
 def flux_ratios(stage: str, report: Report) -> np.ndarray:
-    """Fitted over true flux of the isolated sources above 0.5 Jy."""
+    """Fitted over true flux of the isolated sources above BAR_FLUX."""
     return np.array([s["flux_jy"] / s["true_flux_jy"] for s in report["quality"][stage]["sources"]
-                     if s["isolated"]])
+                     if s["isolated"] and s["true_flux_jy"] > BAR_FLUX])
 
 
 def median_error(report: Report) -> float:

@@ -5,21 +5,24 @@
 
 The run `reference-noise` with more times and channels, imaged and self-calibrated by two workers.
 The bars: 4 GB over all processes, 1.3 times the predicted memory, and a cost per visibility within
-1.2 times that of the first. The visibilities are removed after each run. Exit code 1: a bar was
-missed.
+1.2 times that of the first. The visibilities are removed after each run. Writes
+<results>/bench-large-<UTC>/bench.json, again after every run. Exit code 1: a bar was missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import shutil
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import do_run, varied
 from ical.parameters import Parameters, load
+from ical.store import write_json
 
 NPIXEL, BANDS, CHANNELS_PER_TIME = 1024, 4, 0.4
 BASELINES = 4371
@@ -68,18 +71,21 @@ def main() -> int:
     parser.add_argument("visibilities", nargs="*", type=float, default=[1e7, 1e8])
     parser.add_argument("--results", type=Path, default=Path("results"))
     chosen = parser.parse_args()
-    folder = chosen.results.absolute() / "bench-large"
-    folder.mkdir(parents=True, exist_ok=True)
-    first: dict[str, Any] = {}
-    failed = False
+    folder = chosen.results.absolute() / f"bench-large-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    folder.mkdir(parents=True)
+    runs: list[dict[str, Any]] = []
     for visibilities in chosen.visibilities:
+        before = os.getloadavg()
         found = measure(visibilities, folder)
-        first = first or found
+        texts = missed(found, runs[0] if runs else found)
         print(", ".join(f"{k} {v:.4g}" for k, v in found.items()), flush=True)
-        for text in missed(found, first):
-            failed = True
+        for text in texts:
             print(f"  MISSED {text}", flush=True)
-    return int(failed)
+        runs.append(found | {"missed": texts, "load_average": {
+            "before": before, "after": os.getloadavg()}})
+        write_json(folder / "bench.json", {"large": {"runs": runs}})
+    print(f"All figures: {folder / 'bench.json'}")
+    return int(any(run["missed"] for run in runs))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ PATHS = ("input.measurement_set", "selfcal.start_model", "imaging.mask",
          "imaging.start_model", "selfcal.start_gains.T", "selfcal.start_gains.G",
          "selfcal.start_gains.B")
 NAMES_OR_PATHS = ("observation.layout", "sky.catalogue", "sky.primary_beam",
-                  "imaging.primary_beam")
+                  "imaging.primary_beam", "quality.catalogue")
 
 
 def _section(content: dict, keys: list[str]):

@@ -56,8 +56,8 @@ class CleanOptions:
 
     Attributes
     ----------
-    scales: sizes in pixels, 0 is a point; one scale alone is a plain CLEAN; none: radler chooses
-        them by the beam (Offringa & Smirnov 2017, section 2.2).
+    scales: sizes in pixels, 0 is a point; (0,) is a plain CLEAN; none: radler chooses them by the
+        beam (Offringa & Smirnov 2017, section 2.2).
     spectral_terms: of the polynomial in frequency over the bands.
     gain: of one component. major_gain: of the peak, the share removed before the next major cycle.
     threshold: Jy per beam, never cleaned below. threshold_sigma: the same in units of the
@@ -104,7 +104,8 @@ def clean(
 
     Parameters
     ----------
-    mask: bool (l, m), the only pixels where components may be put; None: everywhere.
+    mask: bool (l, m), the only pixels on which components may be centred (those of a scale reach
+    half of it beyond); None: everywhere.
 
     Raises
     ------
@@ -112,10 +113,12 @@ def clean(
     """
     if mask is not None and mask.shape != residual.shape[1:]:
         raise InputError(f"The mask has shape {mask.shape}, the image {residual.shape[1:]}.")
+    if not (residual if mask is None else residual[:, mask]).any():
+        return CleanResult(np.array(model, np.float32), 0, True)
     groups = Groups.of(bands, options.spectral_terms)
     work = _Work(groups.mean(psf), groups.mean(residual),
                  np.zeros((len(groups.share), *model.shape[1:]), np.float32))
-    levels = _levels(residual, bands, options)
+    levels = _levels(residual, bands, options, mask)
     if levels is None:
         count, more = _minor_loop(work, groups.bands, options, mask, threads)
         return CleanResult(groups.add(model, work.model), count, not more)
@@ -191,21 +194,24 @@ class _Work:
 
 
 def _levels(
-    residual: np.ndarray, bands: Bands, options: CleanOptions
+    residual: np.ndarray, bands: Bands, options: CleanOptions, mask: np.ndarray | None
 ) -> tuple[float, float, float] | None:
     """Jy per beam: where to search, where to stop now, where to stop at last; None: no auto-mask.
 
-    All from the mean over bands, in which radler looks for peaks.
+    All from the mean over bands, in which radler looks for peaks. The noise is that of the whole
+    image, of which a mask may leave nothing but a source; peaks are those that the mask allows.
     """
     if options.auto_mask_sigma is None and options.mask_threshold is None:
         return None
     joined = np.tensordot(bands.weight / np.sum(bands.weight), residual, axes=1)
     noise = robust_rms(joined)
     final = max(options.threshold, (options.threshold_sigma or 0.0) * noise)
-    peak = float(np.abs(joined).max())
+    allowed = slice(None) if mask is None else mask
+    peak = float(np.abs(joined[allowed]).max())
     stop = max(final, (1 - options.major_gain) * peak)
     # a source that stands out in one band stands out less in the mean
-    absolute = (options.mask_threshold or 0.0) * peak / float(np.abs(residual).max())
+    strongest = max(float(np.abs(band[allowed]).max()) for band in residual)
+    absolute = (options.mask_threshold or 0.0) * peak / strongest
     return max(stop, (options.auto_mask_sigma or 0.0) * noise, absolute), stop, final
 
 
@@ -320,7 +326,7 @@ def _settings(
     settings.major_loop_gain = options.major_gain
     settings.absolute_threshold = options.threshold
     settings.auto_threshold_sigma = options.threshold_sigma
-    if len(options.scales) != 1:
+    if options.scales != (0,):
         settings.algorithm_type = radler.AlgorithmType.multiscale
         settings.multiscale.scale_list = [float(s) for s in options.scales]
         settings.multiscale.sub_minor_loop_gain = SAME_SCALE

@@ -46,9 +46,10 @@ def spectral_index(
     sums = [0.0] * 5
     x = np.log(frequency / np.mean(frequency))
     for k, (image, sigma) in enumerate(zip(images, noise, strict=True)):
-        above = np.greater(image, INDEX_SNR * np.asarray(sigma))  # False where there is NaN
+        # False where there is NaN; an image without noise has none to weigh it by
+        above = np.greater(image, INDEX_SNR * np.asarray(sigma)) & (np.asarray(sigma) > 0)
         bright = above & bright
-        w = np.where(above, image / sigma, 0.0) ** 2
+        w = np.divide(image, sigma, out=np.zeros(np.shape(image)), where=above) ** 2
         y = np.log(np.where(above, image, 1.0))
         sums = [s + t for s, t in zip(
             sums, (w, w * x[k], w * x[k] ** 2, w * y, w * x[k] * y), strict=True)]

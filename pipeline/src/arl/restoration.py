@@ -65,7 +65,8 @@ def fit_beam(psf: np.ndarray, cell: float) -> Beam:
     lobe = np.asarray(psf[box, box], float)
     peak = lobe[half, half]
     if not peak > 0:
-        raise InputError("The point spread function is empty: no visibilities were imaged.")
+        raise InputError("The point spread function is empty: no visibilities were imaged, as all "
+                         "are flagged, without weight, or of baselines outside uv_range.")
     parts, _ = label(lobe > 0.25 * peak)
     keep = parts == parts[half, half]
     keep[half - 1:half + 2, half - 1:half + 2] = True

@@ -42,6 +42,9 @@ def _simulation_only(p: Parameters) -> Problems:
         for name in sorted(p.input.model_fields_set - {"measurement_set"}):
             yield Problem(f"input.{name}", "acts only on a Measurement Set; give "
                           "input.measurement_set or remove it.", ("observation",))
+        if p.quality.catalogue is not None:
+            yield Problem("quality.catalogue", "acts only on a Measurement Set: simulated images "
+                          "are compared with the simulated sky; remove it.", ("observation",))
         return
     for name in ("sky", "noise", "gains"):
         if name in p.model_fields_set and getattr(p, name) is not None:
@@ -130,12 +133,17 @@ def _imaging(p: Parameters) -> Problems:
             "imaging.cell_rad", f"{width:.0f} pixels of {i.cell_rad:g} rad reach beyond the "
             f"horizon; make the cell smaller than {np.sqrt(2) / width:.3g} rad, or npixel or "
             f"clean_border smaller.", ("imaging.npixel", "imaging.clean_border"))
-    yield from _minor_loop("imaging.clean", i.clean, i.npixel)
-    if p.selfcal.clean is not None:
-        yield from _minor_loop("selfcal.clean", p.selfcal_clean, i.npixel)
+    yield from _minor_loop("imaging.clean", i.clean, i.clean.model_fields_set, i.npixel)
+    own = p.selfcal.clean
+    if own is not None:
+        yield from _minor_loop("selfcal.clean", p.selfcal_clean, own.model_fields_set, i.npixel)
 
 
-def _minor_loop(key: str, loop: MinorLoop, npixel: int | None) -> Problems:
+def _minor_loop(key: str, loop: MinorLoop, given: set[str], npixel: int | None) -> Problems:
+    """`given`: what the section itself says, not what it takes over."""
+    if loop.algorithm == "generic" and "scales" in given and loop.scales != (0,):
+        yield Problem(f"{key}.scales", "acts only with algorithm multiscale, and generic cleans "
+                      "with points; remove it or choose multiscale.", (f"{key}.algorithm",))
     scales = loop.scales or ()
     for scale in scales:
         if npixel and scale > npixel / 4:
@@ -143,9 +151,10 @@ def _minor_loop(key: str, loop: MinorLoop, npixel: int | None) -> Problems:
                           f"{npixel}; stay below {npixel // 4}.", ("imaging.npixel",))
     if len(set(scales)) < len(scales):
         yield Problem(f"{key}.scales", "a scale stands twice; remove one.")
-    if loop.auto_mask is not None and loop.auto_mask < loop.auto_threshold:
+    sigma = loop.threshold_sigma
+    if loop.auto_mask is not None and sigma is not None and loop.auto_mask < sigma:
         yield Problem(f"{key}.auto_mask", f"{loop.auto_mask:g} is below auto_threshold "
-                      f"{loop.auto_threshold:g}, so the mask would never end; make it larger.",
+                      f"{sigma:g}, so the mask would never end; make it larger.",
                       (f"{key}.auto_threshold",))
 
 
@@ -326,6 +335,8 @@ def _files(p: Parameters) -> Problems:
     if p.image_beam[0] == "airy" and not p.image_beam[1]:
         yield Problem("imaging.primary_beam", "airy needs the aperture of a station; give "
                       "input.station_diameter.", ("input.station_diameter",))
+    if p.quality.catalogue is not None and not p.simulated:
+        yield from _named("quality.catalogue", p.quality.catalogue, tuple(CATALOGUES), _catalogue)
     if p.simulated:
         yield from _named("sky.catalogue", p.sky.catalogue, tuple(CATALOGUES), _catalogue)
         yield from _named("sky.primary_beam", p.sky.primary_beam, ("airy", "none"), _beam)

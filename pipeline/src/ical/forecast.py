@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from arl import cost
 from ical.memory import UVW_BYTES, driver_memory, gain_bytes, worker_memory
-from ical.parameters import Parameters, Resources, Selfcal
+from ical.parameters import Imaging, MinorLoop, Parameters, Resources, Selfcal
 from ical.partitions import ADDED_AT_ONCE, Plan
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ IMAGES_PER_STAGE = 3
 class Shape:
     """The observation and its images: numbers of each, cell in rad, longest w in wavelengths.
 
-    `time_step`: mean spacing of the times, s.
+    `time_step`: mean spacing of the times, s. `inner`: pixels without the border.
     """
 
     times: int
@@ -60,6 +60,7 @@ class Shape:
     longest_w: float
     components: int
     time_step: float
+    inner: int
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Sizes:
     terms: gain terms. solutions: of the finest term in the largest partition, at most.
     spanning: of the finest term that is solved over several partitions, in all of them, at most.
     receptors: whether the correlations of two receptors are kept.
+    grids: density grids of the weights: none (natural), one of all bands (joint), one a band.
+    grid_npixel: uv cells of such a grid on a side.
     """
 
     times: int
@@ -97,6 +100,8 @@ class Sizes:
     spanning: int = 0
     receptors: bool = False
     smeared: bool = False
+    grids: int = 0
+    grid_npixel: int = 0
 
     @property
     def visibilities(self) -> int:
@@ -231,7 +236,7 @@ def sizes_of_simulation(parameters: Parameters, setup: Setup) -> Sizes:
     uvw = baseline_uvw(setup.layout, setup.phase_centre[1], setup.hour_angle)
     longest = float(np.abs(uvw[..., 2]).max() * setup.frequency.max() / C)
     shape = Shape(setup.time.size, len(setup.layout.names), uvw.shape[1], setup.frequency.size,
-                  setup.npixel, setup.cell, longest, len(setup.lmn), _step(setup))
+                  setup.npixel, setup.cell, longest, len(setup.lmn), _step(setup), setup.inner)
     return _sizes(parameters, shape, plan_run(parameters, setup, ["here"]))
 
 
@@ -244,7 +249,8 @@ def sizes_of_measurement_set(
 
     longest = contents.longest_w * float(setup.frequency.max()) / C
     shape = Shape(setup.time.size, len(setup.antenna_names), setup.n_baseline,
-                  setup.frequency.size, setup.npixel, setup.cell, longest, 0, _step(setup))
+                  setup.frequency.size, setup.npixel, setup.cell, longest, 0, _step(setup),
+                  setup.inner)
     return _sizes(parameters, shape, plan_run(parameters, setup, ["here"]))
 
 
@@ -295,15 +301,25 @@ def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:
         shape.times, shape.stations, shape.baselines, shape.channels, len(plan.bands),
         len(plan.partitions), times * channels * shape.baselines, shape.npixel,
         cost.w_planes(shape.longest_w, shape.npixel * shape.cell / math.sqrt(2)), shape.components,
-        _scales(clean.scales, shape.npixel), clean.major_cycles, loop.cycles, loop.enabled,
+        _scales(clean, shape.npixel), clean.major_cycles, loop.cycles, loop.enabled,
         len(loop.terms), _solutions(loop, times, channels, shape.time_step),
         _spanning(loop, shape, plan), parameters.receptors,
-        bool(parameters.observation and parameters.observation.smearing))
+        bool(parameters.observation and parameters.observation.smearing),
+        _grids(parameters.imaging, len(plan.bands)), shape.inner)
 
 
-def _scales(scales: tuple[int, ...] | None, npixel: int) -> int:
+def _grids(imaging: Imaging, bands: int) -> int:
+    """How many density grids the weights need."""
+    if imaging.weighting == "natural":
+        return 0
+    return 1 if imaging.joint_density else bands
+
+
+def _scales(clean: MinorLoop, npixel: int) -> int:
     """How many scales there are; automatic ones double from four beams of three pixels on."""
-    return len(scales) if scales else 1 + max(0, math.floor(math.log2(npixel / 12)))
+    if clean.algorithm == "generic":
+        return 1
+    return len(clean.scales) if clean.scales else 1 + max(0, math.floor(math.log2(npixel / 12)))
 
 
 def rows(predicted: Forecast) -> list[tuple[str, str]]:

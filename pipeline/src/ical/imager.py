@@ -82,9 +82,13 @@ class Imager:
         if self.grid.scheme == "natural":
             return [None for _ in bands]
         grids = {p.name: self._submit(p, tasks.density, self.grid) for p in self.plan.partitions}
-        groups = [[p for p in self.plan.partitions if joint or p.band == b] for b in bands]
-        return [self.cluster.submit_anywhere(tasks.sum_grids, [grids[p.name] for p in group])
-                for group in groups]
+        groups = ([list(self.plan.partitions)] if joint else [self.plan.of_band(b) for b in bands])
+        sums: list[Future | None] = [
+            self._sum_grids([grids.pop(p.name) for p in group]) for group in groups]
+        return sums * len(bands) if joint else sums
+
+    def _sum_grids(self, grids: list[Future]) -> Future:
+        return grids[0] if len(grids) == 1 else self._fold(grids, tasks.add_grids)
 
     def _submit(self, partition: Partition, function, *arguments) -> Future:
         return self.cluster.submit(
@@ -208,6 +212,13 @@ class Imager:
         self.cluster.client.gather([
             self._submit(p, tasks.write_corrected, gains.get(p.name, ()))
             for p in self.plan.partitions])
+
+    def rms_to_clean(self, residual: BandImages) -> float:
+        """The rms of the combined image where components may be put, Jy."""
+        if self._mask is None:
+            return residual.rms
+        inside = combine(residual.image, residual.weight)[self._mask]
+        return float(np.sqrt(np.mean(np.square(inside))))
 
     def clean(
         self, residual: BandImages, psf: BandImages, model: np.ndarray, edges: np.ndarray,

@@ -137,6 +137,7 @@ _W_EXACT = ("The w-term is corrected exactly, to the accuracy imaging.epsilon; t
             "or number of planes to choose.")
 _NO_FACETS = ("The image is cleaned as a whole, up to its rim; facets, which crashed at small "
               "sizes, are not needed.")
+_POINTS = "Hogbom's CLEAN finds points; sizes act with mmclean and msclean."
 SUPERSEDED: dict[str, Obsolete] = {
     "modeling.simulate.order": Obsolete(
         "The order of the simulation follows from the plan of partitions.",
@@ -199,8 +200,19 @@ def convert(data: Mapping[str, Any]) -> Converted:
             known = (*MAPPED, *SUPERSEDED)
             near = did_you_mean(key, known) or "; remove it."
             converted.problems.append(Problem(key, f"there was no such parameter in 2018{near}"))
-    converted.data["superseded"] = superseded
+    converted.data["superseded"] = superseded + _drop_sizes_of_points(converted)
     return converted
+
+
+def _drop_sizes_of_points(converted: Converted) -> list[dict[str, str]]:
+    """Take out the scales that hogbom had beside it, and did not look at."""
+    dropped = []
+    for section, (parent, name) in (("continuum_imaging", ("imaging", "clean")),
+                                    ("ical", ("selfcal", "clean"))):
+        clean = converted.data.get(parent, {}).get(name, {})
+        if clean.get("algorithm") == "generic" and clean.pop("scales", None) is not None:
+            dropped.append({"key": f"processing.{section}.scales", "reason": _POINTS})
+    return dropped
 
 
 def _take(converted: Converted, key: str, value: Any) -> None:

@@ -26,8 +26,10 @@ READ_VISIBILITY_BYTES = 130
 KEPT_VISIBILITY_BYTES, KEPT_RECEPTOR_BYTES, UVW_BYTES = 12, 32, 24
 #: A pair of stations in the normal matrices of one solution, and that of two receptors.
 MATRIX_BYTES, RECEPTOR_MATRIX_BYTES = 16 + 8, 4 * 16 + 8
-#: A gridder call, per pixel: padded complex grid, image, model and density of weights.
+#: A gridder call, per pixel: padded complex grid, image and model.
 GRID_PIXEL_BYTES = 40
+#: A density grid of uniform and Briggs weights, per uv cell.
+DENSITY_BYTES = 8
 #: Images that tasks leave until they are added up, per pixel; a pass leaves two. The sums.
 LEFT_PIXEL_BYTES, SUM_PIXEL_BYTES = 2 * 4, 2 * 8
 #: The minor loop per pixel; per pixel and band; and per pixel, band and scale where there are
@@ -45,7 +47,9 @@ def worker_memory(sizes: Sizes) -> int:
     """
     most = max(_at_work(sizes), _reading(sizes))
     spanning = _spanning(sizes) * (1 + 2 / sizes.bands)  # of all bands; of one, and what is added
-    return round(WORKER_BASE + min(CACHE_BYTES, _kept(sizes)) + most + _left(sizes) + spanning)
+    left = max(_left(sizes), _grids_left(sizes))
+    return round(WORKER_BASE + min(CACHE_BYTES, _kept(sizes)) + most + left + spanning
+                 + sizes.grids * _grid_bytes(sizes))
 
 
 def driver_memory(sizes: Sizes) -> int:
@@ -80,6 +84,17 @@ def _left(sizes: Sizes) -> int:
         return 0
     each = (min(waiting, ADDED_AT_ONCE) + 1) * LEFT_PIXEL_BYTES + SUM_PIXEL_BYTES
     return sizes.npixel**2 * each
+
+
+def _grid_bytes(sizes: Sizes) -> int:
+    """A density grid, of which a worker comes to hold those of all bands: it works on any."""
+    return sizes.grid_npixel**2 * DENSITY_BYTES
+
+
+def _grids_left(sizes: Sizes) -> int:
+    """Density grids that wait to be added, and their sum so far: before there are any images."""
+    waiting = math.ceil(sizes.partitions / sizes.grids) if sizes.grids else 1
+    return 0 if waiting == 1 else (min(waiting, ADDED_AT_ONCE) + 1) * _grid_bytes(sizes)
 
 
 def _matrices(sizes: Sizes) -> int:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Pixels = Annotated[int, Field(ge=0)]
+#: How deep is cleaned where nothing is asked for, in units of the noise.
+DEFAULT_SIGMA = 3.0
 
 
 class Section(BaseModel):
@@ -165,7 +167,7 @@ class MinorLoop(Section):
     """How the residual image is deconvolved."""
 
     algorithm: Literal["multiscale", "generic"] = Field(
-        "multiscale", description="multiscale, or generic (points only, cheaper)")
+        "multiscale", description="multiscale, or generic (points only, cheaper: no scales)")
     scales: Annotated[tuple[Pixels, ...], Field(strict=False, min_length=1)] | None = Field(
         (0, 3, 10), description="scale sizes, pixels; 0 is a point; null: points, and sizes from "
         "about four beams upwards, each twice the one before")
@@ -181,9 +183,12 @@ class MinorLoop(Section):
         0.85, gt=0, le=1,
         description="fraction of the highest peak that may be cleaned before a new residual image")
     threshold: float | None = Field(
-        None, gt=0, description="stop at this residual peak, Jy/beam; null: auto_threshold decides")
-    auto_threshold: float = Field(
-        3.0, gt=0, description="stop at this many times the robust noise of the residual")
+        None, gt=0,
+        description="never clean below this residual peak, Jy/beam; null: auto_threshold decides")
+    auto_threshold: float | None = Field(
+        None, gt=0,
+        description="stop at this many times the robust noise of the residual; where threshold is "
+        "given too, the higher of the two holds; null: 3, and none where threshold is given")
     auto_mask: float | None = Field(
         5.0, gt=0,
         description="find components only above this many times the noise first, then go down to "
@@ -192,6 +197,13 @@ class MinorLoop(Section):
         None, gt=0,
         description="the same level as Jy/beam in the band where the residual is strongest; with "
         "auto_mask the higher of the two holds; null: none")
+
+    @property
+    def threshold_sigma(self) -> float | None:
+        """Times the noise at which cleaning stops; None: `threshold` alone says."""
+        if self.auto_threshold is None and self.threshold is None:
+            return DEFAULT_SIGMA
+        return self.auto_threshold
 
 
 class Clean(MinorLoop):
@@ -391,6 +403,15 @@ class Selfcal(Section):
         "bring it to that of start_model (model)")
 
 
+class Quality(Section):
+    """What the images of a Measurement Set are compared with."""
+
+    catalogue: str | None = Field(
+        None, min_length=1,
+        description="gleam, or the path of a FITS, VOTable or CSV catalogue: sources that are "
+        "found and fitted in the restored images are compared with its; null: with nothing")
+
+
 class Resources(Section):
     """The cluster that is started on this machine when no scheduler's address is given."""
 
@@ -425,6 +446,7 @@ class Parameters(Section):
     input: Input = Field(Input(), description="real data instead of a simulation")
     imaging: Imaging = Field(Imaging(), description="imaging")
     selfcal: Selfcal = Field(Selfcal(), description="self-calibration")
+    quality: Quality = Field(Quality(), description="comparison with a catalogue")
     resources: Resources = Field(Resources(), description="local cluster")
     superseded: Annotated[tuple[Superseded, ...], Field(strict=False)] = Field(
         (), description="written by ical: parameters of a 2018 file that act no longer")
@@ -461,14 +483,17 @@ class Parameters(Section):
     def to_dict(self) -> dict[str, Any]:
         """The resolved parameters, JSON-ready; `Parameters.model_validate` is the inverse.
 
-        Sections that do nothing (a simulated sky beside a Measurement Set) are left out, so that
-        the outcome is itself a run file.
+        What does nothing (a simulated sky beside a Measurement Set, scales of points) is left out,
+        so that the outcome is itself a run file.
         """
         data = self.model_dump(mode="json")
         loop = self.selfcal_clean.model_dump(mode="json")
         loop.pop("major_cycles", None)
         data["selfcal"]["clean"] = loop
-        idle = ("input",) if self.simulated else ("observation", "sky", "noise", "gains")
+        for clean in (data["imaging"]["clean"], loop):
+            if clean["algorithm"] == "generic":
+                del clean["scales"]
+        idle = ("input", "quality") if self.simulated else ("observation", "sky", "noise", "gains")
         return {key: value for key, value in data.items() if key not in idle}
 
 

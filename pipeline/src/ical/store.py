@@ -33,18 +33,19 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
 }
 #: The parameters that a stage's outcome follows from, besides what its upstream stages read. The
 #: simulated sky is cut to the image and the partitions to its bands; uv_range has a say in the
-#: size that a Measurement Set advises.
+#: size that is advised.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "model": ("seed", "observation", "sky", "noise", "gains", "input", "imaging.npixel",
               "imaging.cell_rad", "imaging.clean_border", "imaging.guard_band",
               "imaging.size_rounding", "imaging.bands", "imaging.uv_range"),
-    "image": ("imaging",), "selfcal": ("imaging", "selfcal"),
+    "image": ("imaging", "quality"), "selfcal": ("imaging", "selfcal", "quality"),
 }
 #: These parameters change nothing in the outcome.
 IDLE = ("name", "resources", "superseded")
 FILES = ("observation.layout", "sky.catalogue", "sky.primary_beam", "selfcal.start_model",
          "input.measurement_set", "imaging.mask", "imaging.start_model", "imaging.primary_beam",
-         "selfcal.start_gains.T", "selfcal.start_gains.G", "selfcal.start_gains.B")
+         "selfcal.start_gains.T", "selfcal.start_gains.G", "selfcal.start_gains.B",
+         "quality.catalogue")
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 

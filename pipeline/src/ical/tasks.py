@@ -429,9 +429,15 @@ def add_images(
     return PartialImage(total.astype(np.float32), weight, variance)
 
 
-def sum_grids(grids: Sequence[np.ndarray]) -> np.ndarray:
-    """Add density grids in their order."""
-    return np.sum(np.stack(grids), axis=0)
+def add_grids(
+    so_far: np.ndarray | None, parts: Sequence[np.ndarray], last: bool
+) -> np.ndarray:
+    """Add density grids in their order; the sum has the same form, the `last` time too."""
+    first, *others = parts if so_far is None else [so_far, *parts]
+    total = first.copy()
+    for grid in others:
+        total += grid
+    return total
 
 
 def write_corrected(source: Source, gains: Sequence[np.ndarray]) -> int:

@@ -71,6 +71,67 @@ def test_components_fall_only_where_the_mask_allows(observed):
     assert free[:, ~mask].any()
 
 
+def blob(row, column, sigma=2.0):
+    """A Gaussian of unit peak."""
+    i, j = np.indices((NPIXEL, NPIXEL))
+    return np.exp(-((i - row) ** 2 + (j - column) ** 2) / (2 * sigma**2))
+
+
+def blobs(noise, *sources):
+    """Residual, PSF and bands of an array whose beam has no sidelobes; sources (flux, l, m)."""
+    psf = np.stack([blob(NPIXEL // 2, NPIXEL // 2)] * 2).astype(np.float32)
+    bands = deconvolution.Bands(FREQUENCY[:, None] + [-5e6, 5e6], np.ones(2), 4.7 * CELL, CELL)
+    drawn = np.random.default_rng(1).normal(0, noise, psf.shape)
+    image = drawn + sum(flux * blob(*place) for flux, *place in sources)
+    return image.astype(np.float32), psf, bands
+
+
+def test_the_mask_holds_the_centres_of_extended_components():
+    """One pixel may be cleaned, beside the middle of a source: the component is symmetric about
+    that pixel, and reaches half of its scale beyond it."""
+    residual, psf, bands = blobs(0.0)
+    source = np.broadcast_to(20 * blob(64, 38, 8.0), residual.shape).astype(np.float32)
+    mask = np.zeros((NPIXEL, NPIXEL), bool)
+    mask[64, 35] = True
+    model = clean((source, psf, bands), deconvolution.CleanOptions(
+        scales=(0, 16), spectral_terms=1, threshold=1.0, threshold_sigma=None), mask=mask).model[0]
+    assert model[~mask].sum() > 10 * model[mask].sum()
+    around = model[64 - 8:64 + 9, 35 - 8:35 + 9]
+    assert np.count_nonzero(around) == np.count_nonzero(model)
+    np.testing.assert_allclose(around, around[::-1, ::-1], atol=1e-4 * model.max())
+
+
+@pytest.mark.parametrize("levels", [
+    {"auto_mask_sigma": 5.0}, {"threshold": 0.1, "mask_threshold": 0.5}, {}])
+def test_what_lies_outside_the_mask_does_not_change_how_deep_is_cleaned(levels):
+    """100 Jy there: as without it, 5 Jy are cleaned down to 0.15 of them."""
+    mask = np.zeros((NPIXEL, NPIXEL), bool)
+    mask[60:71, 30:41] = True
+    inside, outside = (5.0, 66, 35), (100.0, 20, 100)
+    found = clean(blobs(0.01, inside, outside), options(**levels), mask=mask)
+    alone = clean(blobs(0.01, inside), options(**levels), mask=mask)
+    assert found.iterations == alone.iterations > 0
+    np.testing.assert_allclose(found.model, alone.model, rtol=1e-4, atol=1e-4)
+    assert 0.83 * 5 < found.model[0].sum() < 5.1
+    assert not found.model[:, ~mask].any()
+
+
+@pytest.mark.parametrize("levels", [{"auto_mask_sigma": 5.0}, {"mask_threshold": 0.5}, {}])
+@pytest.mark.parametrize("scales", [(0,), (0, 4)])
+def test_nothing_is_found_where_all_is_zero(levels, scales):
+    """In the whole image, or where the mask allows; nothing is left to be done, either."""
+    residual, psf, bands = blobs(0.0)
+    mask = np.zeros((NPIXEL, NPIXEL), bool)
+    mask[60:71, 30:41] = True
+    beside = residual.copy()
+    beside[:, 20, 100] = 1.0
+    how = deconvolution.CleanOptions(scales=scales, spectral_terms=1, **levels)
+    for image, allowed in ((residual, None), (residual, mask), (beside, mask)):
+        found = clean((image, psf, bands), how, mask=allowed)
+        assert (found.iterations, found.finished) == (0, True)
+        assert not found.model.any()
+
+
 def test_a_mask_of_another_size_is_refused(observed):
     with pytest.raises(InputError, match="mask has shape"):
         clean(observed, options(), mask=np.ones((4, 4), bool))
@@ -117,6 +178,29 @@ def test_an_image_below_the_threshold_is_left_alone(observed):
     found = clean(observed, options(threshold=1e3))
     assert found.iterations == 0
     assert not found.model.any()
+
+
+@pytest.mark.parametrize("mask", [None, 5.0])
+def test_the_higher_of_two_thresholds_holds(observed, mask):
+    """In Jy, and in units of the noise; with the auto-mask and without."""
+    deep = {"major_gain": 1.0, "auto_mask_sigma": mask}
+    for both, one in (((2.0, 1.0), (2.0, None)), ((1e-3, 2.0), (0.0, 2.0))):
+        found, alone = (clean(observed, options(threshold=jy, threshold_sigma=sigma, **deep))
+                        for jy, sigma in (both, one))
+        assert found.iterations == alone.iterations > 0
+        np.testing.assert_allclose(found.model, alone.model, rtol=1e-4, atol=1e-5)
+
+
+def test_one_scale_alone_is_that_scale():
+    """Of a Gaussian of three beams one component takes what points take in many."""
+    wide = 5.0 * blob(66, 35, 6.0)
+    residual, psf, bands = blobs(0.01)
+    image = (residual + wide).astype(np.float32), psf, bands
+    points, scale = (clean(image, deconvolution.CleanOptions(
+        scales=scales, spectral_terms=1, threshold=0.5, threshold_sigma=None, major_gain=1.0))
+        for scales in ((0,), (16,)))
+    assert 0 < scale.iterations < points.iterations / 2
+    assert scale.model[0].max() < 0.5 * points.model[0].max()
 
 
 def test_inputs_stay_as_they_were_and_the_model_is_added_to(observed):

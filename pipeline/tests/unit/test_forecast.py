@@ -11,10 +11,12 @@ from written_ms import write_ms
 from arl.conventions import C
 from arl.cost import w_planes
 from arl.errors import InputError
+from arl.telescope import baseline_uvw, load_layout, within
 from benchmarks.large import large
 from ical.forecast import Sizes, disk_bytes, forecast, sizes_of
 from ical.memory import driver_memory, worker_memory
 from ical.parameters import Imaging, Input, Parameters, Resources, load
+from ical.stages.model import set_up
 
 SIZES = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
               partition_visibilities=200, npixel=64, planes=3, components=7, scales=3,
@@ -53,6 +55,28 @@ def test_memory_grows_with_images_and_partitions():
     base = worker_memory(SIZES)
     assert worker_memory(grown(npixel=2048)) > base + 2 * 2048**2 * 4 * 3
     assert worker_memory(grown(partition_visibilities=2_000_000)) > base + 7e7
+
+
+@pytest.mark.parametrize(("joint", "held"), [(False, 2), (True, 1)])
+def test_uniform_weights_hold_a_grid_of_every_band_or_one_of_all(joint, held):
+    """float64; of the images without their border."""
+    data = large(1e7).to_dict()
+    data["imaging"] |= {"bands": 2, "clean_border": 0.25}
+    natural = sizes_of(Parameters.model_validate(data))
+    data["imaging"] |= {"weighting": "briggs", "joint_density": joint}
+    briggs = sizes_of(Parameters.model_validate(data))
+    assert natural.npixel > 1.4 * 1024
+    assert natural.partitions > natural.bands
+    assert worker_memory(briggs) - worker_memory(natural) == held * 1024**2 * 8
+    assert driver_memory(briggs) == driver_memory(natural)
+
+
+def test_grids_that_wait_to_be_added_are_counted_where_no_images_wait():
+    """Joint over two bands of a partition each: those two, the sum so far and the next."""
+    one_a_band = grown(grids=2, grid_npixel=2048, npixel=2048)
+    joint = dataclasses.replace(one_a_band, grids=1)
+    assert worker_memory(one_a_band) - worker_memory(grown(npixel=2048)) == 2 * 2048**2 * 8
+    assert worker_memory(joint) - worker_memory(grown(npixel=2048)) == (1 + 2 + 1) * 2048**2 * 8
 
 
 def test_reading_a_measurement_set_takes_more_than_simulating():
@@ -182,6 +206,8 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
     measurement_set(tmp_path)
     with pytest.raises(InputError, match="no baseline of at most 10"):
         sizes_of(run_of(tmp_path, "imaging: {uv_range: {max_m: 10}}"))
+    with pytest.raises(InputError, match=r"imaging\.uv_range: .*no baseline of at least 1e\+06"):
+        sizes_of(run_of(tmp_path, "imaging: {uv_range: {min_m: 1.0e6}}"))
     monsters = {
         "needs 60000 pixels on a side, and 32768 is the most": {"cell_rad": 1e-5},
         "1500 pixels of 0.001 rad reach beyond": {"cell_rad": 1e-3, "npixel": 1500}}
@@ -191,6 +217,40 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
             "input": Input(measurement_set=str(tmp_path / "a.ms"), station_diameter=40.0)})
         with pytest.raises(InputError, match=words):
             sizes_of(parameters)
+
+
+def simulated(tmp_path, uv_range, r_max):
+    (tmp_path / "run.yml").write_text(f"""
+observation:
+  r_max: {r_max}
+  phase_centre: {{ra: 30.0, dec: -60.0}}
+  frequency: {{start: 95.0e6, end: 105.0e6, channels: 2}}
+  time: {{start_hour_angle: 0.0, end_hour_angle: 0.0, samples: 1}}
+imaging: {{uv_range: {{{uv_range}}}}}
+""")
+    return load(tmp_path / "run.yml")
+
+
+def test_a_simulation_is_advised_from_the_baselines_that_are_imaged(tmp_path):
+    station = within(load_layout("LOWBD2"), 120.0)
+    uvw = np.abs(baseline_uvw(station, np.radians(-60.0), np.zeros(1))[0])
+    chosen = uvw[np.hypot(uvw[:, 0], uvw[:, 1]) <= 90]
+    assert 0 < len(chosen) < len(uvw)
+    found = set_up(simulated(tmp_path, "max_m: 90", 120.0))
+    assert found.cell == pytest.approx(C / 1.05e8 / chosen.max() / 3)
+    assert found.cell > set_up(simulated(tmp_path, "", 120.0)).cell
+
+
+def test_a_simulation_too_fine_to_image_is_mended_as_its_error_says(tmp_path):
+    with pytest.raises(InputError, match=r"a shorter uv_range\.max_m"):
+        sizes_of(simulated(tmp_path, "", 45000.0))
+    assert sizes_of(simulated(tmp_path, "max_m: 500", 45000.0)).npixel < 1000
+
+
+def test_a_simulation_without_a_baseline_to_image_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"imaging\.uv_range: the observation has no baseline of "
+                                         r"at least 900 m; make min_m smaller"):
+        sizes_of(simulated(tmp_path, "min_m: 900", 120.0))
 
 
 def test_smearing_makes_the_simulation_longer():

@@ -109,6 +109,30 @@ def test_amplitudes_without_a_frequency_axis(tmp_path):
     np.testing.assert_allclose(found["GAIN"].values[1:, :, 0, 0], values[1:])
 
 
+@pytest.mark.parametrize(("gone", "words"), [
+    ("weight", "lacks weight;"), ("val", "no values with an attribute AXES"),
+    ("time", "lacks time;"), ("freq", "lacks freq;"), ("ant", "lacks ant;")])
+def test_a_table_that_lacks_a_part_is_named_with_it(tmp_path, gone, words):
+    written(tmp_path / "g.h5", gains())
+    with h5py.File(tmp_path / "g.h5", "r+") as file:
+        del file[f"sol000/phase000/{gone}"]
+    with pytest.raises(InputError, match=words) as told:
+        read_h5parm(tmp_path / "g.h5")
+    assert f"{tmp_path / 'g.h5'}: phase000 " in str(told.value)
+
+
+@pytest.mark.parametrize("short", ["weight", "time"])
+def test_parts_of_a_table_that_do_not_fit_are_said(tmp_path, short):
+    written(tmp_path / "g.h5", gains())
+    with h5py.File(tmp_path / "g.h5", "r+") as file:
+        table = file["sol000/phase000"]
+        cut = table[short][1:]
+        del table[short]
+        table[short] = cut
+    with pytest.raises(InputError, match=r"phase000 has val and weight of shapes"):
+        read_h5parm(tmp_path / "g.h5")
+
+
 def test_what_can_not_be_read_is_said_in_a_sentence(tmp_path):
     (tmp_path / "no.h5").write_text("nothing")
     with pytest.raises(InputError, match="can't be read as an h5parm"):

@@ -84,7 +84,15 @@ def test_every_leaf_acts_or_is_superseded(key, tmp_path):
     changed = read(tmp_path, with_value(key, another(key, value, tmp_path))).to_dict()
     assert changed != before, f"{key} does nothing"
     ours = MAPPED[key][0]
-    assert [k for k, v in leaves(changed) if dict(leaves(before))[k] != v] == [ours]
+    assert [k for k, v in leaves(changed)
+            if dict(leaves(before))[k] != v and k != "superseded"] == [ours]
+
+
+def test_scales_beside_hogbom_are_said_to_do_nothing(tmp_path):
+    data = with_value("processing.ical.algorithm", "hogbom")
+    told = {entry.key: entry.reason for entry in read(tmp_path, data).superseded}
+    assert "finds points" in told["processing.ical.scales"]
+    assert "processing.continuum_imaging.scales" not in told
 
 
 def test_the_mapping_has_nothing_that_the_file_lacks():

@@ -16,9 +16,11 @@ from arl.calibration.gains import gain_table
 from arl.errors import InputError
 from arl.io.fits import ImageHeader, write_image
 from arl.io.zarr import write_dataset
-from ical.parameters import Parameters, load
+from ical.checks import check
+from ical.parameters import MinorLoop, Parameters, load
 from ical.problems import all_keys, section_of
 from ical.runfile import shipped_runs
+from ical.stages.image import clean_options
 
 GOOD: dict[str, Any] = {
     "observation": {
@@ -94,7 +96,8 @@ def test_reference_shows_every_parameter():
     """The commented example is the manual: no key may be missing from it."""
     shown = yaml.safe_load(shipped_runs()["reference"].read_text())
     for key, field in all_keys(Parameters).items():
-        if key.split(".")[0] in ("input", "superseded") or key.startswith("selfcal.clean."):
+        first = key.split(".")[0]
+        if first in ("input", "quality", "superseded") or key.startswith("selfcal.clean."):
             continue
         value = shown
         for part in key.split("."):
@@ -140,6 +143,29 @@ def test_loop_may_set_back_to_automatic(tmp_path):
     assert load(path).selfcal_clean.threshold is None
 
 
+@pytest.mark.parametrize("changes", [
+    {"imaging.clean.algorithm": "generic"},
+    {"imaging.clean.algorithm": "generic", "imaging.clean.scales": [0]},
+    {"imaging.clean.scales": [0, 4], "selfcal.clean.algorithm": "generic"},
+    {"imaging.clean.scales": [6]},
+    {"imaging.clean.threshold": 0.1, "imaging.clean.auto_mask": 2.0}])
+def test_only_what_acts_is_refused_and_what_is_resolved_is_a_run_file(tmp_path, changes):
+    """A fixed threshold alone has no times the noise to be below of."""
+    found = load(write(tmp_path, changes)).to_dict()
+    again = Parameters.model_validate(found)
+    assert check(again) == []
+    assert again.to_dict() == found
+
+
+@pytest.mark.parametrize(("given", "threshold", "sigma"), [
+    ({}, 0.0, 3.0), ({"threshold": 0.1}, 0.1, None), ({"auto_threshold": 2.0}, 0.0, 2.0),
+    ({"threshold": 0.1, "auto_threshold": 2.0}, 0.1, 2.0)])
+def test_a_fixed_threshold_is_a_floor_beside_that_of_the_noise(given, threshold, sigma):
+    """As in WSClean: both act where both are given."""
+    found = clean_options(MinorLoop(**given))
+    assert (found.threshold, found.threshold_sigma) == (threshold, sigma)
+
+
 @pytest.mark.parametrize("text", ["90.0e6", "9e7", "90e+6", "90000000"])
 def test_numbers_are_numbers_however_written(tmp_path, text):
     path = write(tmp_path)
@@ -169,6 +195,12 @@ ONE_MISTAKE = [
     ({"imaging.primary_beam": "gauss"}, "imaging.primary_beam", "airy, none"),
     ({"imaging.mask": "none.fits"}, "imaging.mask", "there is no file"),
     ({"imaging.clean.auto_mask": 2.0}, "imaging.clean.auto_mask", "below auto_threshold"),
+    ({"imaging.clean.threshold": 0.1, "imaging.clean.auto_threshold": 3.0,
+      "imaging.clean.auto_mask": 2.0}, "imaging.clean.auto_mask", "below auto_threshold"),
+    ({"imaging.clean.algorithm": "generic", "imaging.clean.scales": [0, 3]},
+     "imaging.clean.scales", "only with algorithm multiscale"),
+    ({"selfcal.clean.algorithm": "generic", "selfcal.clean.scales": None},
+     "selfcal.clean.scales", "only with algorithm multiscale"),
     ({"imaging.clean.spectral_terms": 5}, "imaging.clean.spectral_terms", "at most 4"),
     ({"imaging.bands": 5}, "imaging.bands", "5 bands can't be made of 4 channels"),
     ({"imaging.uv_range": {"min_m": 50.0, "max_m": 20.0}}, "imaging.uv_range", "no baseline"),
@@ -195,6 +227,7 @@ ONE_MISTAKE = [
     ({"noise": {"sefd": 1e3, "sigma": 1.0}}, "noise", "both given"),
     ({"gains.phase_error": -1.0}, "gains.phase_error", "at least 0"),
     ({"input.field": 1}, "input.field", "only on a Measurement Set"),
+    ({"quality.catalogue": "gleam"}, "quality.catalogue", "compared with the simulated sky"),
     ({"selfcal.terms": "TX"}, "selfcal.terms", "T (phase)"),
     ({"selfcal.terms": "TT"}, "selfcal.terms", "twice"),
     ({"selfcal.cycles": 2}, "selfcal.first_cycle.G", "after the last one"),
@@ -262,6 +295,17 @@ def test_measurement_set_is_taken_from_the_folder_of_the_file(tmp_path):
     assert p.input.measurement_set == str(tmp_path / "some.ms")
     assert not p.simulated
     assert "sky" not in p.to_dict()
+
+
+@pytest.mark.parametrize(("catalogue", "words"), [
+    ("none.csv", "there is no"), ("sky.csv", "no column for flux"), ("gleem", "did you mean")])
+def test_a_catalogue_to_compare_with_is_looked_at_before_any_work(tmp_path, catalogue, words):
+    smallest_ms(tmp_path / "some.ms")
+    (tmp_path / "sky.csv").write_text("ra_deg,dec_deg\n1,2\n")
+    asked = {"input.measurement_set": "some.ms", "quality.catalogue": catalogue}
+    (found,) = mistakes(write(tmp_path, asked, drop="observation"))
+    assert found.startswith("quality.catalogue: ")
+    assert words in found
 
 
 @pytest.mark.parametrize(("make", "words"), [(False, "there is no"), (True, "table.dat")])

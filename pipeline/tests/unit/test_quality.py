@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -109,7 +112,7 @@ def test_truth_is_matched_with_its_isolated_sources():
     true = np.array([1.0, 2.0, 1.5, 3.0, 0.01])
     moved = 0.05 * BEAM.major
     image = sky(l + moved, m, 0.98 * true)
-    found = quality.match_truth(image, l, m, true, BEAM, CELL)
+    found = quality.match_truth(image, l, m, true, BEAM, CELL, flux_limit=0.5)
     assert found.index.tolist() == [0, 1, 2, 3]
     assert found.isolated.tolist() == [True, False, False, True]
     assert found.n == 2
@@ -120,8 +123,35 @@ def test_truth_is_matched_with_its_isolated_sources():
     np.testing.assert_allclose(found.offset_m_beam, 0.0, atol=1e-3)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.1, 1.0, 4.0])
+def test_a_wide_source_is_not_taken_for_a_point(share):
+    """Of a perfect model of three points and a Gaussian only points are compared: the ratio is 1.
+
+    A fit of the beam to a Gaussian as wide as it would show two thirds of its flux. A point that
+    the wide one reaches is not isolated. Gaussians convolve to one of the sum of their squares.
+    """
+    size = np.array([0.0, 0.0, 0.0, share * BEAM.major])
+    l, m = np.array([-50, 40, 0, 0]) * CELL, np.array([10, -30, 11, 0]) * CELL
+    flux = np.array([1.0, 2.0, 3.0, 3.0])
+    wide = Beam(np.hypot(BEAM.major, size[3]), np.hypot(BEAM.minor, size[3]), BEAM.position_angle)
+    axis = lm_axis(NPIXEL, CELL)
+    image = sky(l[:3], m[:3], flux[:3]) + flux[3] * BEAM.area / wide.area * gaussian(
+        wide, axis[:, None], axis[None, :])
+    found = quality.match_truth(image, l, m, flux, BEAM, CELL, flux_limit=0.5, size=size)
+    assert found.index.tolist() == ([0, 1, 2, 3] if share <= 0.1 else [0, 1, 2])
+    assert found.isolated[:3].tolist() == [True, True, share < 4.0]
+    np.testing.assert_allclose((found.flux / found.true_flux)[found.isolated], 1.0, atol=9e-3)
+
+
+def test_a_wide_source_need_not_be_found_but_may_be():
+    image = sky([0.0], [0.0], [0.4]) + sky([0.05], [0.02], [1.0])
+    l, m, flux = np.array([0.0, 0.05]), np.array([0.0, 0.02]), np.array([1.0, 1.0])
+    found = quality.detection(image, 0.09, l, m, flux, BEAM, CELL, size=np.array([1e-3, 0.0]))
+    assert (found.found, found.completeness, found.reliability) == (1, 1.0, 1.0)
+
+
 def test_no_source_above_the_limit_is_no_number():
-    found = quality.match_truth(np.zeros((32, 32)), [0.0], [0.0], [0.1], BEAM, CELL)
+    found = quality.match_truth(np.zeros((32, 32)), [0.0], [0.0], [0.1], BEAM, CELL, flux_limit=0.5)
     assert found.n == 0
     assert np.isnan(found.ratio_median)
 
@@ -158,10 +188,49 @@ def test_found_sources_are_those_that_are_there():
 
 def test_peaks_are_at_their_sources_and_nowhere_else():
     l, m = np.array([-0.05, 0.03]), np.array([0.0204, -0.0597])
-    found_l, found_m, value = quality.find_peaks(sky(l, m, [2.0, 1.0]), 0.1, BEAM, CELL)
-    assert np.abs(found_l - l).max() <= CELL / 2
-    assert np.abs(found_m - m).max() <= CELL / 2
-    np.testing.assert_allclose(value, [2.0, 1.0], rtol=0.1)
+    found_l, found_m, value = quality.find_peaks(sky(l, m, [2.0, 1.0]), 0.1, CELL)
+    order = np.argsort(found_l)
+    assert np.abs(found_l[order] - l).max() <= CELL / 2
+    assert np.abs(found_m[order] - m).max() <= CELL / 2
+    np.testing.assert_allclose(value[order], [2.0, 1.0], rtol=0.1)
+
+
+@pytest.mark.parametrize("fainter", [1.0, 0.3])
+def test_sources_a_beam_and_a_half_apart_are_two(fainter):
+    angle = np.arange(0, 2 * np.pi, 0.3)
+    for x, y in 1.5 * BEAM.major * np.column_stack([np.cos(angle), np.sin(angle)]):
+        image = sky([0.3 * CELL, x], [0.2 * CELL, y], [1.0, fainter])
+        found_l, found_m, _ = quality.find_peaks(image, 0.01, CELL)
+        assert np.hypot(np.sort(found_l) - np.sort([0.0, x]), 0).max() < 1.5 * CELL
+        assert np.hypot(np.sort(found_m) - np.sort([0.0, y]), 0).max() < 1.5 * CELL
+
+
+def test_every_peak_is_higher_than_its_neighbours():
+    """In a field where sources run into one another, slopes are not taken for sources."""
+    generator = np.random.default_rng(9)
+    l, m = generator.uniform(-60, 60, (2, 300)) * CELL
+    image = sky(l, m, generator.pareto(1.2, 300) + 0.05)
+    i, j = (np.rint(x / CELL).astype(int) + NPIXEL // 2 for x in quality.find_peaks(
+        image, 0.02, CELL)[:2])
+    around = [image[i + a, j + b] for a in (-1, 0, 1) for b in (-1, 0, 1)]
+    assert i.size > 100
+    np.testing.assert_array_equal(image[i, j], np.max(around, axis=0))
+
+
+def test_a_field_full_of_sources_is_no_more_than_the_finder_can_hold(monkeypatch):
+    """Its buffers are of fixed sizes: 300000 pixels, 1024 sources in one piece."""
+    monkeypatch.setattr(quality, "DEBLEND_LEVELS", 8)
+    axis = np.arange(-100, 100, 6)
+    image = np.ones((600, 600))
+    image[np.ix_(axis + 300, axis + 300)] = 2.0
+    found_l, found_m, _ = quality.find_peaks(image, 0.5, CELL)
+    assert {*zip(np.rint(found_l / CELL), np.rint(found_m / CELL), strict=True)} == {
+        (x, y) for x in axis for y in axis}
+
+
+def test_what_finds_sources_is_imported_only_to_find_them():
+    code = "import sys, arl.quality; assert 'sep' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_image_of_noise_and_no_truth_has_nothing_to_count():

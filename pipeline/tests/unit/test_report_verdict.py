@@ -92,6 +92,22 @@ def test_without_truth_it_says_so():
     assert "no truth to judge fluxes by" in verdict.line
 
 
+@pytest.mark.parametrize(("measure", "value", "status"), [
+    ("flux_ratio_median", 0.91, "PASS"), ("flux_ratio_median", 0.5, "WARN"),
+    ("flux_ratio_scatter", 0.19, "PASS"), ("flux_ratio_scatter", 0.9, "WARN"),
+    ("position_offset_beam", 0.49, "PASS"), ("position_offset_beam", 0.9, "WARN")])
+def test_a_catalogue_is_no_truth(measure, value, status):
+    found = judge(changed(reference="catalogue", **{measure: value}))
+    assert found.status == status
+    assert "of the catalogue" in found.line
+
+
+def test_a_catalogue_too_faint_for_fluxes_is_not_a_missing_truth():
+    verdict = judge(facts(Quality(residual_rms_jy=2e-3, residual_peak_jy=0.01,
+                                  reference="catalogue")))
+    assert "no isolated source of the catalogue is bright enough" in verdict.line
+
+
 @pytest.mark.parametrize(("flux", "text"), [
     (12.34, "12.3 Jy"), (1.0, "1 Jy"), (0.9999, "1 Jy"), (0.0456, "45.6 mJy"),
     (7.89e-6, "7.89 µJy"), (3e-9, "0.003 µJy"), (0.0, "0 Jy"), (-0.02, "-20 mJy")])

@@ -1,6 +1,7 @@
 """Tasks that choose between two ways: both give the same."""
 
 import weakref
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -162,3 +163,79 @@ def test_no_part_of_a_band_is_held_on_to_once_it_is_to_be_added(monkeypatch):
     np.testing.assert_allclose(found.image, np.mean(np.arange(40)))
     assert len(parts) == 40
     assert alive_when_waiting == [0]
+
+
+class Watching(InProcess):
+    """Counts what is submitted, and keeps an eye on the parts, not a hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.submitted, self.parts = Counter(), []
+
+    def submit_anywhere(self, function, *arguments):
+        self.submitted[function.__name__] += 1
+        done = super().submit_anywhere(function, *arguments)
+        self.parts += [weakref.ref(done)] * (function.__name__ == "density")
+        return done
+
+
+def density_by_hand(data, npixel, cell):
+    """The sum of weights in each uv cell, sample by sample; conjugates share a cell."""
+    total = np.zeros((npixel, npixel))
+    for c, frequency in enumerate(data.frequency):
+        u, v = (data.uvw[..., :2] * frequency / C * npixel * cell).reshape(-1, 2).T
+        turned = np.where((v < 0) | ((v == 0) & (u < 0)), -1, 1)
+        i, k = (np.floor(x * turned + 0.5).astype(int) + npixel // 2 for x in (u, v))
+        inside = (i >= 0) & (i < npixel) & (k >= 0) & (k < npixel)
+        np.add.at(total, (i[inside], k[inside]), data.weight[..., c].ravel()[inside])
+    return total
+
+
+@pytest.mark.parametrize(("joint", "sums"), [(True, 5), (False, 2 * 3)])
+def test_density_is_the_sum_over_partitions_made_once_and_a_few_at_a_time(
+    partition, monkeypatch, joint, sums
+):
+    """Two bands of nine partitions each, of different weights and frequencies."""
+    plan = make_plan(9, 1, 4_000_000, 2, ["here"])
+    assert [len(plan.of_band(b)) for b in (0, 1)] == [9, 9]
+    generator, data = np.random.default_rng(4), {}
+    for p in plan.partitions:
+        weight = generator.uniform(1, 2, partition.weight.shape).astype(np.float32)
+        data[p.name] = replace(partition, weight=weight, frequency=np.array([90e6, 100e6])
+                               + 2e7 * p.band)
+    monkeypatch.setattr(tasks, "load", lambda path, column: data[path])
+    grid = tasks.Grid(64, 4e-3, 1e-4, "uniform", 0.0, None, None)
+    cluster = Watching()
+    sources = {name: tasks.Source(name, "VISIBILITY") for name in data}
+    imager = Imager(cluster, plan, sources, grid, joint)
+    assert cluster.submitted == {"density": 18, "add_grids": sums}
+    assert not any(part() for part in cluster.parts)
+    by_hand = [sum(density_by_hand(data[p.name], 64, 4e-3) for p in plan.of_band(b))
+               for b in (0, 1)]
+    for p in plan.partitions:
+        true = sum(by_hand) if joint else by_hand[p.band]
+        np.testing.assert_allclose(imager.density_of(p).result(), true, rtol=1e-6)
+    one, other = (imager.density_of(plan.of_band(b)[0]) for b in (0, 1))
+    assert (one is other) == joint
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_grids_are_added_without_changing_any_of_them(count):
+    """A task may be run again, on what it was given the first time."""
+    parts = list(np.random.default_rng(count).normal(size=(count, 4, 4)))
+    kept, so_far = [p.copy() for p in parts], None
+    for first in range(0, count, 4):
+        before = None if so_far is None else so_far.copy()
+        found = tasks.add_grids(so_far, parts[first:first + 4], first + 4 >= count)
+        assert before is None or np.array_equal(so_far, before)
+        so_far = found
+    np.testing.assert_allclose(so_far, sum(kept), rtol=1e-12)
+    np.testing.assert_array_equal(parts, kept)
+
+
+def test_a_band_of_one_partition_has_its_grid_as_it_is(partition, monkeypatch):
+    plan, cluster = make_plan(1, 1, 1, 1, ["here"]), Watching()
+    monkeypatch.setattr(tasks, "load", lambda path, column: partition)
+    grid = tasks.Grid(64, 4e-3, 1e-4, "briggs", 0.0, None, None)
+    Imager(cluster, plan, {p.name: tasks.Source("a", "B") for p in plan.partitions}, grid, False)
+    assert cluster.submitted == {"density": 1}

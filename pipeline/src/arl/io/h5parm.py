@@ -88,7 +88,8 @@ def read_h5parm(path: str | Path, term: str = "G", solution_set: str = "sol000")
 
     Raises
     ------
-    InputError: it is no h5parm, has neither table, or its axes are others than these.
+    InputError: it is no h5parm, has neither table, a table lacks values, weights or an axis, or
+    its axes are others than these.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -130,8 +131,7 @@ def _read_table(
     if not named:
         return None
     table = group[named[0]]
-    title = table.attrs["AXES"] if "AXES" in table.attrs else table["val"].attrs["AXES"]
-    names = (title.decode() if isinstance(title, bytes) else str(title)).split(",")
+    names = _axis_names(table, f"{path}: {named[0]}")
     values = np.where(table["weight"][()] == 0, np.nan, table["val"][()])
     for axis in [n for n in names if n not in ORDER]:
         if values.shape[names.index(axis)] != 1:
@@ -148,6 +148,30 @@ def _read_table(
         raise InputError(f"{path}: {named[0]} has no antennas, or the polarisations "
                          f"{', '.join(pol)}; I, the parallel hands, or all four are read.")
     return axes, np.transpose(values, [names.index(n) for n in ORDER])
+
+
+def _axis_names(table: h5py.Group, where: str) -> list[str]:
+    """The names of a table's axes in their order; all that is read of the table is there.
+
+    Weights may not lack: without them nobody knows what is flagged, and DP3 reads no such table.
+    """
+    holders = [node for node in (table, table.get("val")) if node is not None]
+    title = next((node.attrs["AXES"] for node in holders if "AXES" in node.attrs), None)
+    if title is None:
+        raise InputError(f"{where} has no values with an attribute AXES, so it is no table of "
+                         f"solutions.")
+    names = (title.decode() if isinstance(title, bytes) else str(title)).split(",")
+    needed = ["val", "weight", *(n for n in names if n in ORDER)]
+    missing = [n for n in needed if not isinstance(table.get(n), h5py.Dataset)]
+    if missing:
+        raise InputError(f"{where} lacks {' and '.join(missing)}; an h5parm has val, weight (0: "
+                         f"flagged, else 1) and the values of each axis: add what is missing.")
+    shape = tuple(table[n].size if n in table else table["val"].shape[k]
+                  for k, n in enumerate(names))
+    if not table["val"].shape == table["weight"].shape == shape:
+        raise InputError(f"{where} has val and weight of shapes {table['val'].shape} and "
+                         f"{table['weight'].shape}, and its axes {', '.join(names)} have {shape}.")
+    return names
 
 
 def _axis(values: np.ndarray) -> np.ndarray:

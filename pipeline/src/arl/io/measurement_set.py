@@ -238,10 +238,13 @@ def _hands_of(names: Sequence[str]) -> tuple[int, ...]:
     return ()
 
 
-def describe(selection: Selection, max_baseline: float | None = None) -> Contents:
+def describe(
+    selection: Selection, min_baseline: float | None = None, max_baseline: float | None = None
+) -> Contents:
     """Look through the rows of a selection for its times, baselines and their lengths.
 
-    Baselines longer than `max_baseline` (m) do not count in `longest` and `longest_w`.
+    Baselines shorter than `min_baseline` or longer than `max_baseline` (m) do not count in
+    `longest` and `longest_w`, which are 0 where none is left.
 
     Raises
     ------
@@ -254,7 +257,7 @@ def describe(selection: Selection, max_baseline: float | None = None) -> Content
                              f"{selection.field_name or selection.field}.")
         time, interval = rows.getcol("TIME"), float(np.median(rows.getcol("INTERVAL")))
         first, second = rows.getcol("ANTENNA1"), rows.getcol("ANTENNA2")
-        longest, longest_w = _extent(rows, max_baseline)
+        longest, longest_w = _extent(rows, min_baseline or 0.0, max_baseline or np.inf)
     grid = _group_times(time, interval)
     numbers = np.unique(np.concatenate([first, second]))
     pairs = np.unique(_codes(first, second))
@@ -270,17 +273,17 @@ def describe(selection: Selection, max_baseline: float | None = None) -> Content
         _phase_centre(selection), _diameter(selection.path, numbers), longest, longest_w)
 
 
-def _extent(rows: Any, max_baseline: float | None) -> tuple[float, float]:
+def _extent(rows: Any, shortest: float, longest: float) -> tuple[float, float]:
     """The largest |u|, |v| or |w|, and the largest |w|, m."""
-    longest = longest_w = 0.0
+    largest = largest_w = 0.0
     for start in range(0, rows.nrows(), CHUNK_ROWS):
         uvw = np.abs(rows.getcol("UVW", start, CHUNK_ROWS))
-        if max_baseline is not None:
-            uvw = uvw[np.hypot(uvw[:, 0], uvw[:, 1]) <= max_baseline]
+        length = np.hypot(uvw[:, 0], uvw[:, 1])
+        uvw = uvw[(length >= shortest) & (length <= longest)]
         if uvw.size:
-            longest = max(longest, float(uvw.max()))
-            longest_w = max(longest_w, float(uvw[:, 2].max()))
-    return longest, longest_w
+            largest = max(largest, float(uvw.max()))
+            largest_w = max(largest_w, float(uvw[:, 2].max()))
+    return largest, largest_w
 
 
 def _codes(first: np.ndarray, second: np.ndarray) -> np.ndarray:

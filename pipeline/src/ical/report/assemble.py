@@ -39,8 +39,8 @@ from ical.report.verdict import Facts, judge
 
 STAGES = ("model", "image", "selfcal")
 IMAGING_STAGES = ("image", "selfcal")
-PACKAGES = ("dask", "distributed", "numpy", "scipy", "numba", "ducc0", "radler", "xarray", "zarr",
-            "xradio", "astropy", "python-casacore", "pydantic", "matplotlib")
+PACKAGES = ("dask", "distributed", "numpy", "scipy", "numba", "ducc0", "radler", "sep", "xarray",
+            "zarr", "xradio", "astropy", "python-casacore", "pydantic", "matplotlib")
 KINDS = {
     "dirty": "image of the data as they are, Jy/beam", "psf": "point spread function",
     "model": "what was deconvolved, Jy/pixel", "residual": "what the model leaves, Jy/beam",

@@ -9,7 +9,7 @@ import numpy as np
 
 from ical.report import verdict
 from ical.report.products import Gains
-from ical.report.schema import Cycle, Source
+from ical.report.schema import Cycle, Quality
 from ical.report.svg import (
     BAD,
     GOOD,
@@ -151,11 +151,12 @@ def _scale(values: np.ndarray) -> tuple[float, str]:
     return (1.0, "Jy/beam") if largest >= 0.5 else (1e3, "mJy/beam")
 
 
-def flux_figure(sources: Sequence[Source], key: str) -> str:
+def flux_figure(quality: Quality, key: str) -> str:
     """Fitted over true flux against true flux; the band is the limit of the verdict."""
     figure = new_figure(4.9, 3.2)
     axes = grid_of(figure, 1, 1)[0]
-    limit = verdict.FLUX_RATIO_SCATTER[0]
+    sources = quality.sources
+    limit, _ = verdict.limits(quality, verdict.FLUX_RATIO_SCATTER)
     axes.axhspan(1 - limit, 1 + limit, color=GOOD, alpha=0.12, linewidth=0)
     axes.axhline(1, color=MUTED, linewidth=0.8)
     for isolated in (False, True):
@@ -171,13 +172,14 @@ def flux_figure(sources: Sequence[Source], key: str) -> str:
     return to_svg(figure, key, "fitted over true flux of every source")
 
 
-def offset_figure(sources: Sequence[Source], key: str) -> str:
+def offset_figure(quality: Quality, key: str) -> str:
     """Offsets from the true positions in beams; the circle is the limit of the verdict."""
     from matplotlib.patches import Circle
 
     figure = new_figure(4.9, 3.2)
     axes = grid_of(figure, 1, 1)[0]
-    limit = verdict.POSITION_OFFSET_BEAM[0]
+    sources = quality.sources
+    limit, _ = verdict.limits(quality, verdict.POSITION_OFFSET_BEAM)
     axes.add_patch(Circle((0, 0), limit, facecolor=GOOD, alpha=0.12, edgecolor="none"))
     axes.axhline(0, color=LINE, linewidth=0.8)
     axes.axvline(0, color=LINE, linewidth=0.8)

@@ -51,6 +51,7 @@ def render(report: Report, run: Run) -> str:
         images=list(_image_rows(run)), gains=list(_gains(report, run)),
         convergence=figures.convergence(report.history, "convergence") if report.history else "",
         accepted=figures.accepted, truth=list(_truth(report)), measures=_measures(report),
+        reference=_reference(_compared(report)),
         costs=_costs(report), size=_size, duration=_duration, jansky=jansky,
         parameters=json.dumps(report.parameters, indent=2, ensure_ascii=False),
         example=_example(report))
@@ -80,12 +81,18 @@ def _image_cards(q: Quality, stage: str) -> Iterator[tuple[str, str, str]]:
     if q.flux_ratio_median is not None:
         counted = sum(s.isolated for s in q.sources)
         scatter = f"scatter {q.flux_ratio_scatter:.3f}" if q.flux_ratio_scatter is not None else ""
-        yield "Flux / truth", f"{q.flux_ratio_median:.3f}", ", ".join(
+        yield f"Flux / {_reference(q)}", f"{q.flux_ratio_median:.3f}", ", ".join(
             filter(None, [scatter, f"{counted} sources" if counted else ""]))
     if q.position_offset_beam is not None:
-        yield "Position offset", f"{q.position_offset_beam:.3g}", "beams from the truth, median"
+        yield "Position offset", f"{q.position_offset_beam:.3g}", (
+            f"beams from the {_reference(q)}, median")
     if q.gain_phase_rms_deg is not None:
         yield "Gain phase error", f"{q.gain_phase_rms_deg:.2g}°", "rms from the injected gains"
+
+
+def _reference(q: Quality) -> str:
+    """What true fluxes and positions are; runs of before they could be a catalogue's don't say."""
+    return q.reference or "truth"
 
 
 def _image_rows(run: Run) -> Iterator[tuple[str, list[Picture]]]:
@@ -165,21 +172,31 @@ def _truth(report: Report) -> Iterator[tuple[str, list[str]]]:
     for stage, quality in report.quality.items():
         if quality.sources:
             yield TITLES.get(stage, stage), [
-                figures.flux_figure(quality.sources, f"flux-{stage}"),
-                figures.offset_figure(quality.sources, f"offset-{stage}")]
+                figures.flux_figure(quality, f"flux-{stage}"),
+                figures.offset_figure(quality, f"offset-{stage}")]
+
+
+def _compared(report: Report) -> Quality:
+    """The stage that tells what its sources were compared with: it is the same in all."""
+    return next((q for q in report.quality.values() if q.reference), Quality())
 
 
 def _measures(report: Report) -> list[tuple[str, str, list[str]]]:
     """The table of quality: (measure, limit, a cell for each stage)."""
+    compared = _compared(report)
+    true = _reference(compared)
+    error, scatter, offset = (
+        verdict.limits(compared, of)[0] for of in (
+            verdict.FLUX_RATIO_ERROR, verdict.FLUX_RATIO_SCATTER, verdict.POSITION_OFFSET_BEAM))
     rows = (
         ("Residual rms", "", lambda q: q.residual_rms_jy, jansky),
         ("Residual peak", "", lambda q: q.residual_peak_jy, jansky),
         ("Restored peak", "", lambda q: q.restored_peak_jy, jansky),
-        ("Flux / truth, median", f"1 ± {verdict.FLUX_RATIO_ERROR[0]:g}",
+        (f"Flux / {true}, median", f"1 ± {error:g}",
          lambda q: q.flux_ratio_median, "{:.4f}".format),
-        ("Flux / truth, scatter", f"≤ {verdict.FLUX_RATIO_SCATTER[0]:g}",
+        (f"Flux / {true}, scatter", f"≤ {scatter:g}",
          lambda q: q.flux_ratio_scatter, "{:.4f}".format),
-        ("Position offset (beams)", f"≤ {verdict.POSITION_OFFSET_BEAM[0]:g}",
+        ("Position offset (beams)", f"≤ {offset:g}",
          lambda q: q.position_offset_beam, "{:.4f}".format),
         ("Sources found", "", lambda q: q.found_sources, "{:d}".format),
         ("Completeness", "", lambda q: q.completeness, "{:.1%}".format),

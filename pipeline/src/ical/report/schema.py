@@ -112,7 +112,7 @@ class Stage(Part):
 
 
 class Source(Part):
-    """One source of the truth as measured in the restored image."""
+    """One source of the truth, or of the catalogue, as measured in the restored image."""
 
     name: str = Field("", description="the component's name, if it has one")
     true_flux_jy: float = Field(description="apparent flux of the truth, Jy")
@@ -144,18 +144,22 @@ class Quality(OpenPart):
         None, description="largest absolute pixel of the same image, Jy/beam")
     restored_peak_jy: float | None = Field(
         None, description="peak of the restored image, Jy/beam (combined, or else the lowest band)")
+    reference: Literal["truth", "catalogue"] | None = Field(
+        None, description="what true fluxes and positions are: truth (of the simulation) or "
+        "catalogue (quality.catalogue); null: neither is known")
     flux_ratio_median: float | None = Field(
-        None, description="median of fitted / true flux over isolated sources")
+        None, description="median of fitted / true flux over isolated sources above 50 times the "
+        "noise, of which a Gaussian's major axis is at most a tenth of the beam's")
     flux_ratio_scatter: float | None = Field(
         None, description="robust scatter of that ratio")
     position_offset_beam: float | None = Field(
         None, description="median distance from the true position, in beams")
     found_sources: int | None = Field(
-        None, description="peaks of the lowest band's restored image above 5 times the robust "
-        "noise of its residual")
+        None, description="sources that Source Extractor (sep) finds in the lowest band's "
+        "restored image above 5 times the robust noise of its residual")
     completeness: float | None = Field(
-        None, description="share of the isolated true sources above 10 times that noise that have "
-        "a found one within a beam")
+        None, description="share of the isolated true sources above 10 times that noise, "
+        "Gaussians as above left out, that have a found one within a beam")
     reliability: float | None = Field(
         None, description="share of the found sources that have a true one within a beam")
     gain_phase_rms_deg: float | None = Field(
@@ -262,7 +266,7 @@ def _table(part: type[Part]) -> str:
 def type_name(annotation: Any) -> str:
     """A JSON reader's name of a field's type."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):  # the second with a Literal in it
         return " or ".join(type_name(a) for a in arguments)
     if origin is Literal:
         return "integer" if isinstance(arguments[0], int) else "string"

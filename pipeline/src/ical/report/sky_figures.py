@@ -43,13 +43,13 @@ def noise_of(data: np.ndarray) -> float:
 
 def stretch_of(kind: str, images: Sequence[np.ndarray]) -> Stretch:
     """One stretch for images of one kind, so that they can be compared."""
+    if kind == "spectralindex":
+        return Stretch(-2.0, 1.0, "viridis")
     noise = min(noise_of(d) for d in images)
     high = max(float(np.nanpercentile(d, 99.95)) for d in images)
     if kind == "residual":
         limit = 5 * max(noise_of(d) for d in images)
         return Stretch(-limit, limit, "RdBu_r")
-    if kind == "spectralindex":
-        return Stretch(-2.0, 1.0, "viridis")
     if kind in ("restored", "pbcorrected"):
         return Stretch(-5 * noise, max(high, 10 * noise), "inferno", knee=5 * noise)
     low = min(float(np.nanpercentile(d, 0.5)) for d in images)

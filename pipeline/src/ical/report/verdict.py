@@ -13,6 +13,9 @@ FLUX_RATIO_SCATTER = (0.03, 0.20)
 POSITION_OFFSET_BEAM = (0.05, 0.5)
 GAIN_PHASE_RMS_DEG = (5.0, 30.0)
 FLAGGED_FRACTION = (0.10, 0.50)
+#: A catalogue has errors of its own, and so has the primary beam: only what is beyond the second
+#: of the limits of fluxes and positions is worth a warning.
+NEVER = float("inf")
 #: Residual rms after self-calibration over that of the same imaging of data without gain errors.
 RMS_RATIO = (1.10, 3.0)
 #: Largest residual over the peak of the restored image.
@@ -91,18 +94,30 @@ def _unfinished(facts: Facts) -> Iterator[Reason]:
 
 def _measured(stage: str, quality: Quality) -> Iterator[Reason]:
     """Findings on one stage's images and gains."""
-    ratio, peak = quality.flux_ratio_median, quality.restored_peak_jy
-    if ratio is not None:
-        yield from _over(f"{stage}: fluxes off by", abs(ratio - 1), FLUX_RATIO_ERROR, "{:.1%}")
-    yield from _over(f"{stage}: flux scatter", quality.flux_ratio_scatter, FLUX_RATIO_SCATTER,
-                     "{:.1%}")
-    yield from _over(f"{stage}: position offset", quality.position_offset_beam,
-                     POSITION_OFFSET_BEAM, "{:.2f} beam")
+    peak = quality.restored_peak_jy
+    yield from _compared(stage, quality)
     yield from _over(f"{stage}: gain phase error", quality.gain_phase_rms_deg,
                      GAIN_PHASE_RMS_DEG, "{:.1f}°")
     if quality.residual_peak_jy is not None and peak:
         yield from _over(f"{stage}: residual peak of the image's peak",
                          quality.residual_peak_jy / abs(peak), RESIDUAL_SHARE, "{:.1%}")
+
+
+def limits(quality: Quality, of: tuple[float, float]) -> tuple[float, float]:
+    """Limits of a measure against the truth, as they are for what the stage was compared with."""
+    return (of[1], NEVER) if quality.reference == "catalogue" else of
+
+
+def _compared(stage: str, quality: Quality) -> Iterator[Reason]:
+    """Findings on fluxes and positions."""
+    ratio = quality.flux_ratio_median
+    off = None if ratio is None else abs(ratio - 1)
+    for what, value, of, form in (
+        ("fluxes off by", off, FLUX_RATIO_ERROR, "{:.1%}"),
+        ("flux scatter", quality.flux_ratio_scatter, FLUX_RATIO_SCATTER, "{:.1%}"),
+        ("position offset", quality.position_offset_beam, POSITION_OFFSET_BEAM, "{:.2f} beam"),
+    ):
+        yield from _over(f"{stage}: {what}", value, limits(quality, of), form)
 
 
 def _beside_ideal(facts: Facts) -> Iterator[Reason]:
@@ -135,13 +150,21 @@ def _achieved(facts: Facts) -> Iterator[str]:
         yield (f"residual rms {jansky(quality.residual_rms_jy)}, "
                f"peak {jansky(quality.residual_peak_jy)}")
     if quality.flux_ratio_median is None:
-        yield "no truth to judge fluxes by"
+        yield _no_fluxes(quality)
     else:
         scatter = quality.flux_ratio_scatter
         yield (f"fluxes {quality.flux_ratio_median:.3f}"
-               + (f" ± {scatter:.3f}" if scatter is not None else "") + " of the truth")
+               + (f" ± {scatter:.3f}" if scatter is not None else "")
+               + f" of the {quality.reference or 'truth'}")
     if quality.gain_phase_rms_deg is not None:
         yield f"gain phases {quality.gain_phase_rms_deg:.2g}° rms from the truth"
+
+
+def _no_fluxes(quality: Quality) -> str:
+    """Why there are none."""
+    if quality.reference is None:
+        return "no truth to judge fluxes by"
+    return f"no isolated source of the {quality.reference} is bright enough to judge fluxes by"
 
 
 def jansky(flux: float) -> str:

@@ -16,7 +16,8 @@ from ical.stages.observed import Observed
 from ical.tasks import Grid
 
 DEFAULT_SPECTRAL_TERMS = 3
-#: A major cycle that lowers the residual's rms by less than this share ends the imaging.
+#: A major cycle that lowers the residual's rms, where components may be put, by less than this
+#: share ends the imaging.
 LEAST_GAIN = 0.0125
 
 
@@ -47,7 +48,7 @@ def clean_options(loop: MinorLoop) -> CleanOptions:
         scales=(0,) if points else tuple(int(s) for s in loop.scales or ()),
         spectral_terms=loop.spectral_terms or DEFAULT_SPECTRAL_TERMS, gain=loop.gain,
         major_gain=loop.major_gain, threshold=loop.threshold or 0.0,
-        threshold_sigma=None if loop.threshold else loop.auto_threshold,
+        threshold_sigma=loop.threshold_sigma,
         iterations=loop.minor_iterations, auto_mask_sigma=loop.auto_mask,
         mask_threshold=loop.mask_threshold)
 
@@ -77,8 +78,9 @@ class Cleaner:
     ) -> tuple[np.ndarray, BandImages, list[float]]:
         """Clean, subtract and image again until it no longer helps or the cycles are used up.
 
-        A cycle that makes the residual worse is not kept. Returns the model, its residual, and
-        the residual's rms (Jy) after each cycle that was kept.
+        A cycle that makes the residual worse is not kept; worse is a higher rms where components
+        may be put, which what a mask leaves outside must not drown. Returns the model, its
+        residual, and the whole residual's rms (Jy) after each cycle that was kept.
         """
         rms: list[float] = []
         for number in range(1, count + 1):
@@ -87,12 +89,12 @@ class Cleaner:
             if found.iterations == 0:
                 break
             new = self.imager.residual(found.model, self.gains)
-            before = residual.rms
-            if new.rms < before:
+            before, after = map(self.imager.rms_to_clean, (residual, new))
+            if after < before:
                 model, residual = found.model, new
                 rms.append(new.rms)
             tell(number)
-            if new.rms > (1 - LEAST_GAIN) * before:
+            if after > (1 - LEAST_GAIN) * before:
                 break
         return model, residual, rms
 

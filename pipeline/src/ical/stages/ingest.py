@@ -12,8 +12,9 @@ import numpy as np
 from arl.errors import InputError
 from arl.io import measurement_set
 from arl.io.measurement_set import Contents
+from arl.sky import Components, in_field, load_catalogue
 from ical.parameters import Input, Parameters
-from ical.stages.observed import Observed, image_size
+from ical.stages.observed import Observed, image_size, no_baseline
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,13 +42,14 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
 
     Raises
     ------
-    InputError: what the run file names is not there, or no image can be advised.
+    InputError: what the run file names is not there, no image can be advised, or no source of
+    quality.catalogue is in it.
     """
     chosen, imaging = parameters.input, parameters.imaging
-    found = measurement_set.describe(select(chosen), imaging.uv_range.max_m)
+    used = imaging.uv_range
+    found = measurement_set.describe(select(chosen), used.min_m, used.max_m)
     if found.longest == 0:
-        raise InputError(f"imaging.uv_range: {chosen.measurement_set} has no baseline of at most "
-                         f"{imaging.uv_range.max_m} m; make max_m larger.")
+        raise no_baseline(used, str(chosen.measurement_set))
     diameter = chosen.station_diameter or found.diameter
     if not diameter and imaging.npixel is None:
         raise InputError(f"{chosen.measurement_set} does not know the diameter of its antennas, "
@@ -55,11 +57,33 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
                          f"input.station_diameter.")
     longest = np.array([found.longest, 0.0, 0.0])
     npixel, inner, cell = image_size(imaging, longest, found.frequency, diameter or np.inf)
+    catalogue_sources(parameters, found.phase_centre, npixel, cell)
     return found, Observed(
         found.time, found.integration_time, found.frequency, found.channel_width,
         found.phase_centre, npixel, inner, cell, found.antenna_names, found.antenna1.size,
         found.positions, found.selection.products if parameters.receptors else (),
         found.frequency_frame)
+
+
+def catalogue_sources(
+    parameters: Parameters, centre: tuple[float, float], npixel: int, cell: float
+) -> Components | None:
+    """The sources of quality.catalogue inside images about a centre (rad); None: there is none.
+
+    Raises
+    ------
+    InputError: there is a catalogue, and none of its sources is inside.
+    """
+    path = parameters.quality.catalogue
+    if path is None:
+        return None
+    sources = in_field(load_catalogue(path), *centre, npixel, cell)
+    if not len(sources):
+        raise InputError(
+            f"quality.catalogue: {path} has no source inside the images, "
+            f"{np.degrees(npixel * cell):.3g} degrees about {np.degrees(centre[0]):.5g}, "
+            f"{np.degrees(centre[1]):.5g}: give a catalogue of this field, or null.")
+    return sources
 
 
 def read_partition(

@@ -11,9 +11,9 @@ from arl import beam, corruption, simulation, sky, telescope, visibility
 from arl.errors import InputError
 from ical.bands import band_count
 from ical.cluster import Cluster
-from ical.parameters import GainErrors, Observation, Parameters
+from ical.parameters import GainErrors, Observation, Parameters, UvRange
 from ical.partitions import Partition, Plan, make_plan
-from ical.stages.observed import Observed, image_size
+from ical.stages.observed import Observed, image_size, no_baseline
 
 LONGEST_INTEGRATION_S = 10.0
 LONE_CHANNEL_WIDTH_HZ = 1e6
@@ -68,12 +68,27 @@ def set_up(parameters: Parameters) -> Setup:
     time, integration = _time_axis(observation, hour_angle)
     uvw = telescope.baseline_uvw(layout, centre[1], hour_angle)
     npixel, inner, cell = image_size(
-        parameters.imaging, uvw, frequency, observation.station_diameter)
+        parameters.imaging, _imaged(parameters.imaging.uv_range, uvw), frequency,
+        observation.station_diameter)
     lmn, flux, shape = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
     return Setup(
         time, integration, frequency, width, centre, npixel, inner, cell, layout.names,
         uvw.shape[1], layout.itrf, (), "TOPO", layout, hour_angle, lmn, flux, shape,
         _noise_sigma(parameters, width, integration))
+
+
+def _imaged(used: UvRange, uvw: np.ndarray) -> np.ndarray:
+    """Those of the baselines (time, baseline, 3) that are imaged, (sample, 3).
+
+    Raises
+    ------
+    InputError: none is.
+    """
+    length = np.hypot(uvw[..., 0], uvw[..., 1])
+    inside = (length >= (used.min_m or 0.0)) & (length <= (used.max_m or np.inf))
+    if not inside.any():
+        raise no_baseline(used, "the observation")
+    return uvw[inside]
 
 
 def _visible_hour_angles(

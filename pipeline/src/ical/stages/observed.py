@@ -9,7 +9,7 @@ import numpy as np
 
 from arl.errors import InputError
 from arl.gridding import advise, good_size
-from ical.parameters import Imaging
+from ical.parameters import Imaging, UvRange
 
 #: An image of this many pixels on a side takes 4 GB.
 MAX_NPIXEL = 32768
@@ -57,6 +57,15 @@ class Observed:
         return Observed(**(data | arrays | {
             "phase_centre": (ra, dec), "antenna_names": tuple(data["antenna_names"]),
             "products": tuple(data["products"])}))
+
+
+def no_baseline(used: UvRange, what: str) -> InputError:
+    """What to say of an observation, called `what`, of which no baseline is in the range."""
+    limits = [f"{name} {limit:g} m" for name, limit in (
+        ("at least", used.min_m), ("at most", used.max_m)) if limit is not None]
+    return InputError(f"imaging.uv_range: {what} has no baseline of "
+                      f"{' and '.join(limits) or 'more than 0 m'}; make min_m smaller or max_m "
+                      f"larger.")
 
 
 def image_size(

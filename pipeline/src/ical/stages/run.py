@@ -95,7 +95,8 @@ def run_image(context: RunContext) -> None:
             result.dirty, result.psf, result.model, result.residual, result.beams)
         record = meter.stop() | {"moved_bytes": traffic.total(cluster.moved(meter.began))}
     quality = files.residual_quality(result.residual, setup) | truth.flux_quality(
-        restored[0], result.residual.image[0], result.beams[0], setup, imager.plan.bands[0])
+        restored[0], result.residual.image[0], result.beams[0], setup.cell,
+        truth.known_sky(context.parameters, setup, imager.plan.bands[0]))
     context.store.write_stage("image", record | {
         "quality": quality, "rms_jy": list(result.rms), "warnings": context.progress.warnings})
 
@@ -138,8 +139,9 @@ def _write_selfcal(
         context, "selfcal", setup, edges, imager.cluster.threads).write_all(
         result.dirty, result.psf, result.model, result.residual, beams)
     quality: dict[str, Any] = files.residual_quality(result.residual, setup)
-    quality |= truth.flux_quality(restored[0], result.residual.image[0], beams[0], setup,
-                                  imager.plan.bands[0])
+    quality |= truth.flux_quality(
+        restored[0], result.residual.image[0], beams[0], setup.cell,
+        truth.known_sky(context.parameters, setup, imager.plan.bands[0]))
     if not result.terms:
         return quality
     cubes = [_whole_cube(imager.plan, setup, gains, k) for k in range(len(result.terms))]

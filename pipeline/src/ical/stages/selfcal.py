@@ -126,7 +126,7 @@ class SelfCalibration:
                           self._options, {})
         state = kept or self._begin(cleaner, dirty)
         point = transitions.begin(
-            self._schedule, has_model=self._has_model(state), number=len(state.history) + 1,
+            self._schedule, has_model=self._has_model(state, dirty), number=len(state.history) + 1,
             using=state.terms, dropped=state.dropped, measures=state.measures)
         while point.phase != "END":
             state, point = self._cycle(state, point, cleaner)
@@ -134,8 +134,8 @@ class SelfCalibration:
             if state.history[-1].decision not in ("revert", "converged"):
                 watcher.keep(state)
         if point.outcome == "FAILED":
-            return SelfcalResult(dirty, psf, state.model, dirty, {}, "", point.outcome,
-                                 point.reason, ())
+            return SelfcalResult(dirty, psf, np.zeros_like(dirty.image), dirty, {}, "",
+                                 point.outcome, point.reason, ())
         return self._finish(state, cleaner, dirty, str(point.outcome), point.reason)
 
     def _begin(self, cleaner: Cleaner, dirty: BandImages) -> LoopState:
@@ -155,8 +155,10 @@ class SelfCalibration:
         measures = self._measure(blank, dirty, psf, cleaner, self._flagged(solutions))
         return LoopState(model, solutions, terms, "", measures, ())
 
-    def _has_model(self, state: LoopState) -> bool:
-        return bool(self._start is not None or state.history or state.model.any())
+    def _has_model(self, state: LoopState, dirty: BandImages) -> bool:
+        """Whether there is something to calibrate on: a model, and data that are not all zero."""
+        known = self._start is not None or state.history or state.model.any()
+        return bool(known and dirty.image.any())
 
     def _cycle(
         self, state: LoopState, point: LoopPoint, cleaner: Cleaner
