@@ -126,11 +126,6 @@ def overlapping(routes: list[str], subnets: list[str]) -> list[str]:
     return [route for route in routes if any(ipaddress.ip_network(route).overlaps(our) for our in ours)]
 
 
-def clock_offset(clock: float, before: float, after: float) -> float:
-    """Seconds by which a host's clock is off at the least, read between two readings of the controller's."""
-    return max(clock - after, 0.0) + min(clock - before, 0.0)
-
-
 def newest_certificates(lines: list[str]) -> dict:
     """Identity `tls` and end `expires` (s since 1970) of the certificates that last longest.
 
@@ -184,6 +179,5 @@ class FilterModule:
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,
             "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,
-            "clock_offset": clock_offset, "echo_name": echo_name,
-            "overlay_failures": overlay_failures, "thread_environment": thread_environment,
+            "echo_name": echo_name, "overlay_failures": overlay_failures, "thread_environment": thread_environment,
         }

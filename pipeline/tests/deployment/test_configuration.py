@@ -21,7 +21,8 @@ def settings_fixture() -> configparser.ConfigParser:
 def test_a_silent_host_is_given_up_within_about_two_minutes(settings):
     options = dict(re.findall(r"-o (\w+)=(\w+)", settings["ssh_connection"]["ssh_args"]))
     noticed = int(options["ServerAliveInterval"]) * int(options["ServerAliveCountMax"])
-    retries, connect = int(settings["ssh_connection"]["retries"]), int(settings["defaults"]["timeout"])
+    retries = int(settings["ssh_connection"]["retries"])
+    connect = int(settings["defaults"]["timeout"])
     # of the connection plugin: after attempt k it pauses 2^k - 1 s, at most 30
     pauses = sum(min(2**attempt - 1, 30) for attempt in range(retries))
     assert (noticed, retries * connect + pauses) == (30, 94)
