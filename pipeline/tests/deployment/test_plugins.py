@@ -67,6 +67,21 @@ def test_a_probe_that_failed_is_passed_on(probe, monkeypatch):
     assert act(probe) == {"failed": True, "msg": "no Python"}
 
 
+@pytest.mark.parametrize(("leaving", "advice"), [
+    (["a"], "site.yml wants one, three or five managers, not 2 (b, c): move one of them from "
+            "managers to workers, or put another host into managers."),
+    (["worker"], ""), (["a", "b"], ""), (["a", "b", "c"], "")])
+def test_managers_that_are_left_in_an_even_number_come_with_advice(filters, leaving, advice):
+    assert filters.managers_advice(["a", "b", "c"], leaving) == advice
+
+
+def test_complaints_stand_beside_their_host_in_the_order_of_the_inventory(filters):
+    complaints = {"b": ["one", "two"], "good": [], "long-name": ["three"]}
+    assert filters.complaint_rows(complaints, ["long-name", "good", "b", "long-name"]) == [
+        "  long-name  three", "  b          one", "             two"]
+    assert filters.complaint_rows({"good": []}, ["good"]) == []
+
+
 def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filters):
     sources = [str(Path(__file__).parents[3] / "inventory/local"), "/home/me/my hosts"]
     assert filters.inventory_options(sources) == " -i '/home/me/my hosts'"
