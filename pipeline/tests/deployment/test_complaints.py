@@ -260,7 +260,10 @@ def test_python_is_installed_when_nothing_else_is_wrong_and_the_host_is_looked_a
     hosts = Hosts(tmp_path)
     hosts.add("good", {})
     hosts.add("bare", {"host.mtu": 1280}, GOOD_BARE)
-    result = hosts.preflight(playbook, ["good"], "--tags", "preflight")
+    run = tmp_path / "run.yml"
+    run.write_text(f"input: {{measurement_set: {tmp_path}}}\n")
+    result = hosts.preflight(playbook, ["good"], "--tags", "preflight", "-e", f"ical_run={run}",
+                             "-e", "ms_access=shared")
     assert result.returncode != 0
     assert (tmp_path / "bare" / "installed").exists()
     assert ("Python was installed on hosts that had none, and nothing else was changed. "
@@ -281,3 +284,16 @@ def test_check_mode_says_that_it_cannot_look_at_a_host_without_python(playbook, 
     assert not re.search("changed=[1-9]", result.stdout)
     # the stages behind did not begin
     assert "Bring the engine up" not in result.stdout
+
+
+def test_a_host_without_the_shared_measurement_set_is_named(playbook, tmp_path):
+    hosts = Hosts(tmp_path)
+    hosts.add("good", {})
+    run = tmp_path / "run.yml"
+    run.write_text("input: {measurement_set: /no/target.ms}\n")
+    result = hosts.preflight(playbook, ["good"], "--tags", "preflight", "-e", f"ical_run={run}",
+                             "-e", "ms_access=shared")
+    assert result.returncode != 0
+    assert rows(result.stdout) == {"good": [
+        "it has no /no/target.ms, which every host must have with ms_access shared: mount it there "
+        "under the same path, or give ms_access distribute"]}

@@ -16,6 +16,9 @@ from ansible.module_utils import ical_host as host
     ("docker_source=upstream", "docker_upstream_url"),
     ("arl_fetch=each", "give arl_tarball_url"),
     ("image_distribution=torrent", "must be one of: auto, load, registry"),
+    ("ms_access=shard", "must be one of: auto, shared, distribute"),
+    ("ms_acces=shared", "No role knows ms_acces"),
+    ("fetch_visibilities=some", "fetch_visibilities is 'some'; give true (all of them), false"),
     ("arl_tarball_url=gopher://x", "must be an http, https, ftp or file URL"),
 ])
 def test_a_mistake_is_told_before_anything_is_changed(playbook, tmp_path, wrong, told):
