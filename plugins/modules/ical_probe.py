@@ -24,6 +24,10 @@ options:
     type: list
     elements: path
     default: []
+  address:
+    description: Address or interface whose link's MTU is wanted; that of the default route where the host has no such.
+    type: str
+    default: ""
   timeout:
     description: Seconds to wait for the engine to answer; 0 only looks.
     type: int
@@ -39,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 host:
-  description: System, machine, clock, routes, memory, space, listeners, packages and state files.
+  description: System, machine, kernel, clock, routes, memory, space, listeners, packages and state files.
   returned: always
   type: dict
 engine:
@@ -56,7 +60,16 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ical_engine import HOST_LABEL, Engine, EngineError
-from ansible.module_utils.ical_host import default_mtu, listeners, packages, parse_routes, read_json, text
+from ansible.module_utils.ical_host import (
+    has_kernel_module,
+    link_mtu,
+    listeners,
+    output,
+    packages,
+    parse_routes,
+    read_json,
+    text,
+)
 
 OURS = "org.ical-swarm"
 
@@ -91,9 +104,11 @@ def describe_host(wanted: dict) -> dict:
     names = ("docker", "swarm", "image", "registry")
     routes = text("/proc/net/route")
     return {
-        "clock": time.time(),
         "routes": parse_routes(routes),
-        "mtu": default_mtu(routes),
+        "mtu": link_mtu(wanted["address"], routes, output("ip", "-oneline", "address")),
+        "kernel": platform.release(),
+        # None: it cannot be told
+        "vxlan": has_kernel_module("vxlan", platform.release()),
         "system": system(),
         "machine": platform.machine(),
         "python": platform.python_version(),
@@ -166,11 +181,13 @@ def is_ours(engine: dict, record: dict) -> bool:
 
 
 def main() -> None:
+    began = time.time()
     module = AnsibleModule(
         argument_spec={
             "state_dir": {"type": "path", "default": "/var/lib/ical-swarm"},
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "paths": {"type": "list", "elements": "path", "default": []},
+            "address": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
@@ -184,6 +201,8 @@ def main() -> None:
     host = describe_host(module.params)
     if found:
         found["swarm_ours"] = is_ours(found, host["state"]["swarm"])
+    # the action plugin of this name makes host.clock_offset of it
+    host["clock"] = {"first": began, "last": time.time()}
     module.exit_json(changed=False, host=host, engine=found)
 
 

@@ -16,6 +16,9 @@ from ansible.module_utils import ical_host as host
     ("docker_source=upstream", "docker_upstream_url"),
     ("arl_fetch=each", "give arl_tarball_url"),
     ("image_distribution=torrent", "must be one of: auto, load, registry"),
+    ("ms_access=shard", "must be one of: auto, shared, distribute"),
+    ("ms_acces=shared", "No role knows ms_acces"),
+    ("fetch_visibilities=some", "fetch_visibilities is 'some'; give true (all of them), false"),
     ("arl_tarball_url=gopher://x", "must be an http, https, ftp or file URL"),
 ])
 def test_a_mistake_is_told_before_anything_is_changed(playbook, tmp_path, wrong, told):
@@ -54,6 +57,53 @@ def test_an_inventory_without_our_groups_is_refused(playbook, tmp_path, name):
     assert "must have one, three or five hosts in the group managers (it has 0)" in told
 
 
+@pytest.fixture(name="two_managers")
+def two_managers_fixture(tmp_path):
+    """An inventory as it is left when one of three managers has gone; the others do not answer."""
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("""
+managers: {hosts: {one: , two: }}
+workers: {hosts: {one: }}
+all: {vars: {ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0}}
+""")
+    return str(inventory)
+
+
+def test_an_even_number_of_managers_is_refused_with_what_to_do(playbook, two_managers):
+    result = playbook("-i", two_managers, "site.yml")
+    told = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "must have one, three or five hosts in the group managers (it has 2)" in told
+    assert ("site.yml wants one, three or five managers, not 2 (one, two): move one of them from "
+            "managers to workers, or put another host into managers.") in told
+    assert "does not answer" not in told
+
+
+@pytest.mark.parametrize("name", ["status.yml", "teardown.yml", "playbooks/remove_hosts.yml"])
+def test_hosts_are_asked_and_released_whatever_the_number_of_managers(playbook, two_managers, name):
+    result = playbook("-i", two_managers, name, "-e", "hosts=one")
+    told = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "one does not answer, nor does any other host" in told
+
+
+def test_a_manager_that_does_not_answer_is_named_with_what_becomes_of_the_others(
+        playbook, tmp_path):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("""
+managers:
+  hosts:
+    one: {ansible_connection: local}
+    two: {ansible_connection: local}
+    away: {ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0}
+workers: {hosts: {one: }}
+""")
+    result = playbook("-i", str(inventory), "site.yml", "--tags", "preflight")
+    told = " ".join(result.stdout.split())
+    assert "-e hosts=away, and then out of the inventory. site.yml wants one, three or five" in told
+    assert "not 2 (one, two): move one of them" in told
+
+
 @pytest.fixture(name="pair")
 def pair_fixture(tmp_path):
     """An inventory of this machine under one name and of one that answers nobody under another."""
@@ -77,7 +127,9 @@ def test_a_host_that_does_not_answer_is_named_before_anything_is_changed(playboo
     result = playbook("-i", pair, "site.yml")
     told = " ".join(result.stdout.split())
     assert result.returncode != 0
-    assert "Nothing was changed. away does not answer" in told
+    assert "Nothing was changed. These hosts cannot carry the deployment: " in told
+    assert " away does not answer: " in told
+    assert "Bring away back, or take it out: ansible-playbook " in told
     assert "playbooks/remove_hosts.yml -i " in told
     assert " -e hosts=away" in told
     assert "changed=0" in result.stdout
