@@ -34,6 +34,15 @@ all: {vars: {ansible_connection: local}}
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_cluster_that_keeps_nobody_out_is_warned_of_once(playbook, pair, tmp_path, tls):
+    result = playbook("-i", pair, "site.yml", "--tags", "render", "-e", f"dask_tls={tls}",
+                      "-e", f"ical_render_dir={tmp_path}/out")
+    assert result.returncode == 0, result.stdout
+    told = " ".join(result.stdout.split())
+    assert told.count("WARNING: dask_tls is false. Whoever reaches the") == (0 if tls else 1)
+
+
 def test_a_subnet_that_the_host_has_a_route_to_is_refused(playbook):
     routes = host.parse_routes(host.text("/proc/net/route"))
     if not routes:
