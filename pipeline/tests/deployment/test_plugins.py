@@ -37,6 +37,16 @@ def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filter
     assert filters.inventory_options(sources[:1]) == ""
 
 
+@pytest.mark.parametrize(("variables", "told"), [
+    ({}, ", from here by: ssh -N -L 8787:127.0.0.1:8787 node1"),
+    ({"ansible_host": "192.0.2.1", "ansible_user": "me", "ansible_port": 2222},
+     ", from here by: ssh -N -L 8787:127.0.0.1:8787 -p 2222 me@192.0.2.1"),
+    ({"ansible_connection": "local"}, ""),
+])
+def test_the_tunnel_to_a_host_is_told_as_it_is_typed(filters, variables, told):
+    assert filters.ssh_tunnel({"inventory_hostname": "node1"} | variables, 8787) == told
+
+
 def test_progress_reads_like_a_sentence(follow):
     event = {"event": "progress", "stage": "selfcal", "fraction": 0.42, "cycle": 3, "cycles": 5,
              "eta_s": 120}
