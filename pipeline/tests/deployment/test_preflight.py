@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible.module_utils import ical_host as host
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(("wrong", "told"), [
@@ -108,3 +112,27 @@ def test_hosts_that_may_not_leave_are_refused(playbook, pair, tmp_path, asked, t
     assert result.returncode != 0
     assert told in " ".join(result.stdout.split()), result.stdout
     assert "changed=0" in result.stdout
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_hosts_without_the_image_are_told_before_the_swarm_is_changed(playbook, tmp_path, there,
+                                                                      monkeypatch):
+    (tmp_path / "docker").write_text(f"#!/bin/sh\nexit {0 if there else 1}\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("""
+ical_manager: {hosts: {one: {image_name: "ical-swarm:0123"}}}
+workers: {hosts: {one: {}, two: {}}}
+all: {vars: {ansible_connection: local}}
+""")
+    book = tmp_path / "carried.yml"
+    book.write_text(f"""
+- hosts: workers
+  gather_facts: false
+  tasks: [{{include_tasks: {ROOT}/playbooks/tasks/carried.yml}}]
+""")
+    result = playbook("-i", str(inventory), str(book))
+    told = " ".join(result.stdout.split())
+    sentence = "Nothing was changed. one, two does not have the image ical-swarm:0123"
+    assert (result.returncode == 0, sentence in told) == (there, not there), result.stdout
