@@ -197,6 +197,17 @@ def overlay_failures(answers: dict[str, dict[str, dict]]) -> list[str]:
             for host, failures in answers.items() for echo, failure in failures.items()]
 
 
+def ssh_tunnel(variables: dict, port: int | str) -> str:
+    """What brings a port of a host's loopback here, after `, from here by: `; '' where no SSH leads there."""
+    if variables.get("ansible_connection", "ssh") not in ("ssh", "smart"):
+        return ""
+    words = ["ssh", "-N", "-L", f"{port}:127.0.0.1:{port}"]
+    words += ["-p", str(variables["ansible_port"])] if "ansible_port" in variables else []
+    login = f"{variables['ansible_user']}@" if "ansible_user" in variables else ""
+    words.append(login + variables.get("ansible_host", variables["inventory_hostname"]))
+    return ", from here by: " + shlex.join(words)
+
+
 def thread_environment(threads: int) -> dict[str, str]:
     """The one number of threads for every library in a container."""
     return {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
@@ -213,5 +224,6 @@ class FilterModule:
             "yaml_problem": yaml_problem, "role_options": role_options,
             "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,
             "without_python": without_python, "complaint_rows": complaint_rows, "managers_advice": managers_advice,
-            "echo_name": echo_name, "overlay_failures": overlay_failures, "thread_environment": thread_environment,
+            "echo_name": echo_name, "overlay_failures": overlay_failures, "ssh_tunnel": ssh_tunnel,
+            "thread_environment": thread_environment,
         }

@@ -72,6 +72,7 @@ from ansible.module_utils.ical_host import (
 )
 
 OURS = "org.ical-swarm"
+ACTING_LABEL = "org.ical-swarm.acting"  # of the node of the manager that acts for all
 
 
 def system() -> dict:
@@ -130,7 +131,7 @@ def describe_node(node: dict) -> dict:
     name = (node.get("Description") or {}).get("Hostname", "")
     return {"id": node["ID"], "hostname": name, "host": labels.get(HOST_LABEL, name), "labelled": HOST_LABEL in labels,
             "role": node["Spec"]["Role"], "state": node["Status"]["State"],
-            "availability": node["Spec"]["Availability"]}
+            "availability": node["Spec"]["Availability"], "acting": ACTING_LABEL in labels}
 
 
 def swarm_nodes(engine: Engine) -> list[dict]:
@@ -163,6 +164,7 @@ def describe_engine(engine: Engine) -> dict:
         "node_address": swarm.get("NodeAddr", ""),
         # a manager without a quorum of its like answers for nothing
         "swarm_acts": bool(nodes),
+        "swarm_acted": any(node["acting"] and node["id"] == swarm.get("NodeID") for node in nodes),
         "swarm_nodes": nodes,
         "swarm_managers": sorted(item["Addr"].rsplit(":", 1)[0] for item in swarm.get("RemoteManagers") or []),
         "containers": {

@@ -88,6 +88,35 @@ def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filter
     assert filters.inventory_options(sources[:1]) == ""
 
 
+@pytest.mark.parametrize(("asked", "acted"), [("one", False), ("two", True)])
+def test_the_manager_that_acted_is_known_by_the_label_of_its_own_node(load_plugin, asked, acted):
+    probe = load_plugin("modules/ical_probe.py", "ical_probe")
+
+    class Engine:
+        """That of one of two managers, of which the second acted."""
+
+        def get(self, resource, **_):
+            nodes = [{"ID": name, "Spec": {"Role": "manager", "Availability": "active",
+                                           "Labels": labels}, "Status": {"State": "ready"}}
+                     for name, labels in (("one", {}), ("two", {"org.ical-swarm.acting": "1"}))]
+            info = {"ServerVersion": "28", "DockerRootDir": "/", "Swarm": {
+                "LocalNodeState": "active", "ControlAvailable": True, "NodeID": asked}}
+            return {"/info": info, "/containers/json": [], "/nodes": nodes}[resource]
+
+    found = probe.describe_engine(Engine())
+    assert (found["swarm_acts"], found["swarm_acted"]) == (True, acted)
+
+
+@pytest.mark.parametrize(("variables", "told"), [
+    ({}, ", from here by: ssh -N -L 8787:127.0.0.1:8787 node1"),
+    ({"ansible_host": "192.0.2.1", "ansible_user": "me", "ansible_port": 2222},
+     ", from here by: ssh -N -L 8787:127.0.0.1:8787 -p 2222 me@192.0.2.1"),
+    ({"ansible_connection": "local"}, ""),
+])
+def test_the_tunnel_to_a_host_is_told_as_it_is_typed(filters, variables, told):
+    assert filters.ssh_tunnel({"inventory_hostname": "node1"} | variables, 8787) == told
+
+
 def test_progress_reads_like_a_sentence(follow):
     event = {"event": "progress", "stage": "selfcal", "fraction": 0.42, "cycle": 3, "cycles": 5,
              "eta_s": 120}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible.module_utils import ical_host as host
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(("wrong", "told"), [
@@ -35,6 +39,15 @@ all: {vars: {ansible_connection: local}}
     assert "Traceback" not in result.stdout + result.stderr
     assert "changed=0" in result.stdout
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_cluster_that_keeps_nobody_out_is_warned_of_once(playbook, pair, tmp_path, tls):
+    result = playbook("-i", pair, "site.yml", "--tags", "render", "-e", f"dask_tls={tls}",
+                      "-e", f"ical_render_dir={tmp_path}/out")
+    assert result.returncode == 0, result.stdout
+    told = " ".join(result.stdout.split())
+    assert told.count("WARNING: dask_tls is false. Whoever reaches the") == (0 if tls else 1)
 
 
 def test_a_subnet_that_the_host_has_a_route_to_is_refused(playbook):
@@ -151,3 +164,27 @@ def test_hosts_that_may_not_leave_are_refused(playbook, pair, tmp_path, asked, t
     assert result.returncode != 0
     assert told in " ".join(result.stdout.split()), result.stdout
     assert "changed=0" in result.stdout
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_hosts_without_the_image_are_told_before_the_swarm_is_changed(playbook, tmp_path, there,
+                                                                      monkeypatch):
+    (tmp_path / "docker").write_text(f"#!/bin/sh\nexit {0 if there else 1}\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("""
+ical_manager: {hosts: {one: {image_name: "ical-swarm:0123"}}}
+workers: {hosts: {one: {}, two: {}}}
+all: {vars: {ansible_connection: local}}
+""")
+    book = tmp_path / "carried.yml"
+    book.write_text(f"""
+- hosts: workers
+  gather_facts: false
+  tasks: [{{include_tasks: {ROOT}/playbooks/tasks/carried.yml}}]
+""")
+    result = playbook("-i", str(inventory), str(book))
+    told = " ".join(result.stdout.split())
+    sentence = "Nothing was changed. one, two does not have the image ical-swarm:0123"
+    assert (result.returncode == 0, sentence in told) == (there, not there), result.stdout
