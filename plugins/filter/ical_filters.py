@@ -126,9 +126,37 @@ def overlapping(routes: list[str], subnets: list[str]) -> list[str]:
     return [route for route in routes if any(ipaddress.ip_network(route).overlaps(our) for our in ours)]
 
 
-def clock_offset(clock: float, before: float, after: float) -> float:
-    """Seconds by which a host's clock is off at the least, read between two readings of the controller's."""
-    return max(clock - after, 0.0) + min(clock - before, 0.0)
+def without_python(lines: list[str]) -> dict:
+    """What a look at a host by `raw` alone tells, from its lines `NAME=VALUE`: `user`, `python`, and a `host` like that
+    of ical_probe, in which what only Python can see is as it should be."""
+    seen = dict(line.strip().split("=", 1) for line in lines if "=" in line)
+    memory, free = seen.get("memory", "").split(), seen.get("free", "").split()
+    host = {
+        "system": {key: seen.get(key, "") for key in ("id", "version")} | {"name": seen.get("name") or "its system"},
+        "machine": seen.get("machine", ""), "memory": int(memory[0]) * 1024 if memory else 0,
+        # of the columns of `df -P` the fourth
+        "free": {"/var/lib": int(free[3]) * 1024 if len(free) > 3 else 0},
+        "clock_offset": 0.0, "routes": [], "mtu": 0, "kernel": "", "vxlan": None, "listeners": {},
+        "state": {"docker": {}, "swarm": {}, "image": {}, "registry": {}},
+    }
+    return {"user": seen.get("user", ""), "python": seen.get("python", ""), "host": host}
+
+
+def complaint_rows(complaints: dict[str, list[str]], order: list[str]) -> list[str]:
+    """Lines of a table, a host beside each of its complaints; [] where no host has any."""
+    hosts = [host for host in dict.fromkeys(order) if complaints.get(host)]
+    width = max(map(len, hosts), default=0)
+    return [f"  {host if not number else '':{width}}  {complaint}"
+            for host in hosts for number, complaint in enumerate(complaints[host])]
+
+
+def managers_advice(managers: list[str], leaving: list[str]) -> str:
+    """What else is to be changed in the inventory where the managers that stay are not one, three or five; '' else."""
+    left = [host for host in managers if host not in leaving]
+    if not left or len(left) in (1, 3, 5):
+        return ""
+    return (f"site.yml wants one, three or five managers, not {len(left)} ({', '.join(left)}): "
+            f"move one of them from managers to workers, or put another host into managers.")
 
 
 def newest_certificates(lines: list[str]) -> dict:
@@ -169,6 +197,17 @@ def overlay_failures(answers: dict[str, dict[str, dict]]) -> list[str]:
             for host, failures in answers.items() for echo, failure in failures.items()]
 
 
+def ssh_tunnel(variables: dict, port: int | str) -> str:
+    """What brings a port of a host's loopback here, after `, from here by: `; '' where no SSH leads there."""
+    if variables.get("ansible_connection", "ssh") not in ("ssh", "smart"):
+        return ""
+    words = ["ssh", "-N", "-L", f"{port}:127.0.0.1:{port}"]
+    words += ["-p", str(variables["ansible_port"])] if "ansible_port" in variables else []
+    login = f"{variables['ansible_user']}@" if "ansible_user" in variables else ""
+    words.append(login + variables.get("ansible_host", variables["inventory_hostname"]))
+    return ", from here by: " + shlex.join(words)
+
+
 def thread_environment(threads: int) -> dict[str, str]:
     """The one number of threads for every library in a container."""
     return {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
@@ -184,6 +223,7 @@ class FilterModule:
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,
             "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,
-            "clock_offset": clock_offset, "echo_name": echo_name,
-            "overlay_failures": overlay_failures, "thread_environment": thread_environment,
+            "without_python": without_python, "complaint_rows": complaint_rows, "managers_advice": managers_advice,
+            "echo_name": echo_name, "overlay_failures": overlay_failures, "ssh_tunnel": ssh_tunnel,
+            "thread_environment": thread_environment,
         }

@@ -185,11 +185,36 @@ def parse_routes(table: str) -> list[str]:
     return sorted(found)
 
 
-def default_mtu(table: str) -> int:
-    """MTU of the link of the default route in the text of /proc/net/route, 0 where there is none."""
-    rows = [line.split() for line in table.splitlines()[1:]]
-    links = [row[0] for row in rows if row[1] == "00000000" and row[7] == "00000000"]
-    return int(text(f"/sys/class/net/{links[0]}/mtu") or 0) if links else 0
+def link_of(address: str, told: str) -> str:
+    """Name of the link with an address in what `ip -oneline address` tells, '' where no link has it."""
+    rows = [line.split() for line in told.splitlines()]
+    return next((row[1] for row in rows if len(row) > 3 and row[3].split("/")[0] == address), "")
+
+
+def link_mtu(address: str, routes: str, told: str, links: str = "/sys/class/net") -> int:
+    """MTU of the link that is called or has this address, else of that of the default route; 0 where it has none.
+
+    `routes` is the text of /proc/net/route, `told` what `ip -oneline address` tells.
+    """
+    rows = [line.split() for line in routes.splitlines()[1:]]
+    defaults = [row[0] for row in rows if row[1] == "00000000" and row[7] == "00000000"]
+    named = [address] if address and Path(links, address).is_dir() else []
+    found = [link for link in (*named, link_of(address, told), *defaults) if link]
+    return int(text(f"{links}/{found[0]}/mtu") or 0) if found else 0
+
+
+def has_kernel_module(name: str, release: str, root: str = "") -> bool | None:
+    """Whether the running kernel has a module, loaded, built in or ready to be loaded; None where it cannot be told.
+
+    A container sees the kernel of its host and none of the files of its modules.
+    """
+    if Path(f"{root}/sys/module/{name}").is_dir():
+        return True
+    folder = Path(f"{root}/lib/modules/{release}")
+    if not (folder / "modules.dep").is_file():
+        return None
+    lines = [line for part in ("modules.builtin", "modules.dep") for line in text(folder / part).splitlines()]
+    return any(Path(line.split(":")[0]).name.split(".")[0] == name for line in lines)
 
 
 def read_json(path: str | Path) -> dict:

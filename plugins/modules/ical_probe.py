@@ -24,6 +24,10 @@ options:
     type: list
     elements: path
     default: []
+  address:
+    description: Address or interface whose link's MTU is wanted; that of the default route where the host has no such.
+    type: str
+    default: ""
   timeout:
     description: Seconds to wait for the engine to answer; 0 only looks.
     type: int
@@ -39,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 host:
-  description: System, machine, clock, routes, memory, space, listeners, packages and state files.
+  description: System, machine, kernel, clock, routes, memory, space, listeners, packages and state files.
   returned: always
   type: dict
 engine:
@@ -56,9 +60,19 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ical_engine import HOST_LABEL, Engine, EngineError
-from ansible.module_utils.ical_host import default_mtu, listeners, packages, parse_routes, read_json, text
+from ansible.module_utils.ical_host import (
+    has_kernel_module,
+    link_mtu,
+    listeners,
+    output,
+    packages,
+    parse_routes,
+    read_json,
+    text,
+)
 
 OURS = "org.ical-swarm"
+ACTING_LABEL = "org.ical-swarm.acting"  # of the node of the manager that acts for all
 
 
 def system() -> dict:
@@ -91,9 +105,11 @@ def describe_host(wanted: dict) -> dict:
     names = ("docker", "swarm", "image", "registry")
     routes = text("/proc/net/route")
     return {
-        "clock": time.time(),
         "routes": parse_routes(routes),
-        "mtu": default_mtu(routes),
+        "mtu": link_mtu(wanted["address"], routes, output("ip", "-oneline", "address")),
+        "kernel": platform.release(),
+        # None: it cannot be told
+        "vxlan": has_kernel_module("vxlan", platform.release()),
         "system": system(),
         "machine": platform.machine(),
         "python": platform.python_version(),
@@ -115,7 +131,7 @@ def describe_node(node: dict) -> dict:
     name = (node.get("Description") or {}).get("Hostname", "")
     return {"id": node["ID"], "hostname": name, "host": labels.get(HOST_LABEL, name), "labelled": HOST_LABEL in labels,
             "role": node["Spec"]["Role"], "state": node["Status"]["State"],
-            "availability": node["Spec"]["Availability"]}
+            "availability": node["Spec"]["Availability"], "acting": ACTING_LABEL in labels}
 
 
 def swarm_nodes(engine: Engine) -> list[dict]:
@@ -148,6 +164,7 @@ def describe_engine(engine: Engine) -> dict:
         "node_address": swarm.get("NodeAddr", ""),
         # a manager without a quorum of its like answers for nothing
         "swarm_acts": bool(nodes),
+        "swarm_acted": any(node["acting"] and node["id"] == swarm.get("NodeID") for node in nodes),
         "swarm_nodes": nodes,
         "swarm_managers": sorted(item["Addr"].rsplit(":", 1)[0] for item in swarm.get("RemoteManagers") or []),
         "containers": {
@@ -166,11 +183,13 @@ def is_ours(engine: dict, record: dict) -> bool:
 
 
 def main() -> None:
+    began = time.time()
     module = AnsibleModule(
         argument_spec={
             "state_dir": {"type": "path", "default": "/var/lib/ical-swarm"},
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "paths": {"type": "list", "elements": "path", "default": []},
+            "address": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
@@ -184,6 +203,8 @@ def main() -> None:
     host = describe_host(module.params)
     if found:
         found["swarm_ours"] = is_ours(found, host["state"]["swarm"])
+    # the action plugin of this name makes host.clock_offset of it
+    host["clock"] = {"first": began, "last": time.time()}
     module.exit_json(changed=False, host=host, engine=found)
 
 

@@ -197,7 +197,9 @@ def run_all(run: str, **options: Any) -> None:
 @click.option("--expect-workers", type=click.IntRange(min=1), required=True,
               help="How many workers there must be.")
 @click.option("--arl-digest", required=True, help="The digest that the library must have.")
-def probe(scheduler: str, expect_workers: int, arl_digest: str) -> None:
+@click.option("--by-name", metavar="ADDRESS", envvar=NAME_VARIABLE, show_envvar=True,
+              help="The scheduler's address by name, by which every host must find it.")
+def probe(scheduler: str, expect_workers: int, arl_digest: str, by_name: str | None) -> None:
     """Prove a cluster: a task on every worker, equal versions, the same library everywhere.
 
     \b
@@ -206,7 +208,8 @@ def probe(scheduler: str, expect_workers: int, arl_digest: str) -> None:
     """
     from ical import cluster
 
-    click.echo(json.dumps({"workers": cluster.probe(scheduler, expect_workers, arl_digest)}))
+    workers = cluster.probe(scheduler, expect_workers, arl_digest, by_name)
+    click.echo(json.dumps({"workers": workers}))
 
 
 @cli.command()

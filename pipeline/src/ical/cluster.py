@@ -7,7 +7,9 @@ is there again as soon as any worker of that host is.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ from typing import Any
 import dask
 from distributed import Client, Future, LocalCluster, Worker
 from distributed.comm import CommClosedError
+from distributed.comm.addressing import parse_host_port
 from distributed.utils import get_mp_context
 
 from arl.errors import InputError
@@ -28,6 +31,7 @@ from ical.metrics import host_name
 from ical.traffic import Transfer, between_hosts, sent_with
 
 CONNECT_TIMEOUT_S = 60
+REACH_TIMEOUT_S = 20
 #: A host without workers for so long is lost; one that starts again is back in half of that.
 LOST_AFTER_S = 120
 WATCH_S = 5
@@ -276,20 +280,51 @@ def _census(warm_up: bool, dask_worker: Worker) -> dict[str, Any]:
             "memory_limit": int(dask_worker.memory_manager.memory_limit or 0)}
 
 
-def probe(scheduler: str, expect_workers: int, arl_digest: str) -> list[dict[str, Any]]:
+async def reach(scheduler: str, name: str, dask_worker: Worker) -> str:
+    """Why a worker's host does not reach the scheduler at its address and find it by its name.
+
+    '' if it does: with this worker's certificate, on a connection of its own. Dask fills in
+    dask_worker.
+    """
+    host, _ = parse_host_port(scheduler)
+    named, port = parse_host_port(name)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(named, port, family=socket.AF_INET)
+        if host not in {str(entry[4][0]) for entry in found}:
+            return f"there {named} is {found[0][4][0]}, not {host}"
+        asked = dask_worker.rpc(scheduler).identity(n_workers=0)
+        await asyncio.wait_for(asked, REACH_TIMEOUT_S)
+    except (OSError, TimeoutError) as error:
+        return str(error) or f"no answer within {REACH_TIMEOUT_S} s"
+    return ""
+
+
+def probe(
+    scheduler: str, expect_workers: int, arl_digest: str, by_name: str | None = None
+) -> list[dict[str, Any]]:
     """Prove the cluster: a task on every worker, equal versions, the same library everywhere.
 
-    Returns one entry per worker (host, threads, memory limit, versions), sorted by host.
+    With the scheduler's address by name also that every worker's host finds it by that, and
+    reaches it. Returns one entry per worker (host, threads, memory limit, versions), sorted by
+    host.
 
     Raises
     ------
-    InputError: too few workers, differing versions, or a library that is not the expected one.
+    InputError: too few workers, differing versions, a library that is not the expected one, or a
+        host from where the scheduler is out of reach.
     """
     with connect(scheduler, workers=0, threads=1, memory_limit=None) as cluster:
         client = cluster.client
         _wait_for_workers(client, expect_workers)
         _check_versions(client)
         found = client.run(_census, True)
+        reached = client.run(reach, scheduler, by_name) if by_name else {}
+    for worker, reason in reached.items():
+        if reason:
+            raise InputError(
+                f"From {found[worker]['host']} the scheduler is not within reach ({reason}): run "
+                f"site.yml --tags swarm,dask, which proves the network between all hosts."
+            )
     entries = [{"worker": a, **entry} for a, entry in found.items()]
     for entry in entries:
         if not entry["arl_file"].startswith("/opt/arl/") or entry["arl_digest"] != arl_digest:
@@ -307,7 +342,10 @@ def retire(scheduler: str, hosts: Sequence[str]) -> list[str]:
     Returns their addresses.
     """
     with connect(scheduler, workers=0, threads=1, memory_limit=None) as cluster:
-        leaving = [w.address for w in cluster.workers() if w.host in hosts]
+        # as the scheduler knows them: one that is dead, on any host, would not answer
+        known = cluster.client.scheduler_info(n_workers=-1)["workers"]
+        named = {data_resource(host) for host in hosts}
+        leaving = [address for address, worker in known.items() if named & set(worker["resources"])]
         if leaving:
             cluster.client.retire_workers(leaving)
     return leaving

@@ -103,6 +103,42 @@ def test_routes_of_the_kernel_are_networks_without_the_default_one():
                     "docker0 000011AC 00000000 0001 0 0 0 0000FFFF 0 0 0\n"
                     "eth0 000200C0 00000000 0001 0 0 0 00FFFFFF 0 0 0\n")
     assert host.parse_routes(table) == ["172.17.0.0/16", "192.0.2.0/24"]
-    assert host.default_mtu(head) == 0
-    assert host.default_mtu(head + "lo 00000000 0 0 0 0 0 00000000 0 0 0\n") == int(
-        host.text("/sys/class/net/lo/mtu"))
+
+
+ROUTES = ("Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+          "eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0\n"
+          "wg0 0000A8C0 00000000 0001 0 0 0 00FFFFFF 0 0 0\n")
+ADDRESSES = ("1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever\n"
+             "4: eth0    inet 192.0.2.2/24 brd 192.0.2.255 scope global eth0\\  valid_lft forever\n"
+             "5: wg0    inet 192.168.0.7/24 scope global wg0\\       valid_lft forever\n"
+             "5: wg0    inet6 fd00::7/64 scope global \\       valid_lft forever\n")
+
+
+@pytest.mark.parametrize(("address", "mtu"), [
+    ("", 1500), ("192.0.2.2", 1500), ("192.168.0.7", 1280), ("fd00::7", 1280), ("wg0", 1280),
+    ("wg0:2377", 1500), ("203.0.113.9", 1500)])
+def test_the_mtu_is_that_of_the_link_which_the_others_are_told(tmp_path, address, mtu):
+    for link, size in (("lo", 65536), ("eth0", 1500), ("wg0", 1280)):
+        (tmp_path / link).mkdir()
+        (tmp_path / link / "mtu").write_text(f"{size}\n")
+    assert host.link_mtu(address, ROUTES, ADDRESSES, str(tmp_path)) == mtu
+
+
+def test_a_host_without_a_route_has_no_mtu():
+    assert host.link_mtu("", ROUTES.splitlines()[0], "") == 0
+
+
+@pytest.mark.parametrize(("files", "has"), [
+    ({}, None),
+    ({"sys/module/vxlan/parameters/udp_port": "0"}, True),
+    ({"lib/modules/6.1/modules.dep": "net/vxlan/vxlan.ko.zst: net/ip_tunnel.ko"}, True),
+    ({"lib/modules/6.1/modules.dep": "net/geneve.ko: net/vxlan.ko"}, False),
+    ({"lib/modules/6.1/modules.dep": "", "lib/modules/6.1/modules.builtin": "net/vxlan.ko"}, True),
+    # of another kernel than the one that runs
+    ({"lib/modules/6.2/modules.dep": "net/geneve.ko:"}, None),
+])
+def test_a_module_of_the_kernel_is_loaded_built_in_or_can_be_loaded(tmp_path, files, has):
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+    assert host.has_kernel_module("vxlan", "6.1", str(tmp_path)) is has

@@ -2,6 +2,8 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import yaml
@@ -19,22 +21,100 @@ def filters_fixture(load_plugin):
     return load_plugin("filter/ical_filters.py", "ical_filters")
 
 
+@pytest.fixture(name="probe", scope="module")
+def probe_fixture(load_plugin):
+    return load_plugin("action/ical_probe.py", "ical_probe_action")
+
+
 def test_routes_that_share_addresses_with_a_subnet_are_found(filters):
     routes = ["10.0.0.0/8", "172.17.0.0/16", "10.79.2.0/24", "10.80.0.0/16"]
     assert filters.overlapping(routes, ["10.79.0.0/22"]) == ["10.0.0.0/8", "10.79.2.0/24"]
     assert filters.overlapping(routes, []) == []
 
 
-@pytest.mark.parametrize(("clock", "offset"),
-                         [(100.5, 0), (99, -1), (104, 2), (100, 0), (102, 0)])
-def test_a_clock_read_between_two_others_is_off_by_what_they_prove(filters, clock, offset):
-    assert filters.clock_offset(clock, 100, 102) == offset
+@pytest.mark.parametrize(("first", "last", "offset"), [
+    (100.5, 101, 0), (99, 99.5, -1), (103.5, 104, 2), (100, 102, 0),
+    # what the probe takes on the host is no time in which the clock may be off
+    (103, 105, 3)])
+def test_a_clock_read_between_two_others_is_off_by_what_they_prove(probe, first, last, offset):
+    assert probe.clock_offset(first, last, 100, 102) == offset
+
+
+def act(probe) -> dict:
+    """What the action plugin makes of what its module answers."""
+    task = mock.MagicMock(async_val=0, check_mode=False)
+    action = probe.ActionModule(task, mock.MagicMock(), mock.MagicMock(), None, None, None)
+    return action.run(task_vars={})
+
+
+def test_the_controllers_readings_enclose_the_probe_of_the_one_host(probe, monkeypatch):
+    """It takes 4 s by the controller's clock, and ends when the host's says 4 s more."""
+    now = [100.0]
+    monkeypatch.setattr(probe, "time", SimpleNamespace(time=lambda: now[0]))
+
+    def answer(self, task_vars):
+        now[0] += 4
+        return {"changed": False, "engine": {}, "host": {"clock": {"first": 105.5, "last": 108.0}}}
+
+    monkeypatch.setattr(probe.ActionModule, "_execute_module", answer)
+    assert act(probe) == {
+        "changed": False, "engine": {}, "host": {"clock_offset": 4.0}}
+
+
+def test_a_probe_that_failed_is_passed_on(probe, monkeypatch):
+    monkeypatch.setattr(probe.ActionModule, "_execute_module",
+                        lambda self, task_vars: {"failed": True, "msg": "no Python"})
+    assert act(probe) == {"failed": True, "msg": "no Python"}
+
+
+@pytest.mark.parametrize(("leaving", "advice"), [
+    (["a"], "site.yml wants one, three or five managers, not 2 (b, c): move one of them from "
+            "managers to workers, or put another host into managers."),
+    (["worker"], ""), (["a", "b"], ""), (["a", "b", "c"], "")])
+def test_managers_that_are_left_in_an_even_number_come_with_advice(filters, leaving, advice):
+    assert filters.managers_advice(["a", "b", "c"], leaving) == advice
+
+
+def test_complaints_stand_beside_their_host_in_the_order_of_the_inventory(filters):
+    complaints = {"b": ["one", "two"], "good": [], "long-name": ["three"]}
+    assert filters.complaint_rows(complaints, ["long-name", "good", "b", "long-name"]) == [
+        "  long-name  three", "  b          one", "             two"]
+    assert filters.complaint_rows({"good": []}, ["good"]) == []
 
 
 def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filters):
     sources = [str(Path(__file__).parents[3] / "inventory/local"), "/home/me/my hosts"]
     assert filters.inventory_options(sources) == " -i '/home/me/my hosts'"
     assert filters.inventory_options(sources[:1]) == ""
+
+
+@pytest.mark.parametrize(("asked", "acted"), [("one", False), ("two", True)])
+def test_the_manager_that_acted_is_known_by_the_label_of_its_own_node(load_plugin, asked, acted):
+    probe = load_plugin("modules/ical_probe.py", "ical_probe")
+
+    class Engine:
+        """That of one of two managers, of which the second acted."""
+
+        def get(self, resource, **_):
+            nodes = [{"ID": name, "Spec": {"Role": "manager", "Availability": "active",
+                                           "Labels": labels}, "Status": {"State": "ready"}}
+                     for name, labels in (("one", {}), ("two", {"org.ical-swarm.acting": "1"}))]
+            info = {"ServerVersion": "28", "DockerRootDir": "/", "Swarm": {
+                "LocalNodeState": "active", "ControlAvailable": True, "NodeID": asked}}
+            return {"/info": info, "/containers/json": [], "/nodes": nodes}[resource]
+
+    found = probe.describe_engine(Engine())
+    assert (found["swarm_acts"], found["swarm_acted"]) == (True, acted)
+
+
+@pytest.mark.parametrize(("variables", "told"), [
+    ({}, ", from here by: ssh -N -L 8787:127.0.0.1:8787 node1"),
+    ({"ansible_host": "192.0.2.1", "ansible_user": "me", "ansible_port": 2222},
+     ", from here by: ssh -N -L 8787:127.0.0.1:8787 -p 2222 me@192.0.2.1"),
+    ({"ansible_connection": "local"}, ""),
+])
+def test_the_tunnel_to_a_host_is_told_as_it_is_typed(filters, variables, told):
+    assert filters.ssh_tunnel({"inventory_hostname": "node1"} | variables, 8787) == told
 
 
 def test_progress_reads_like_a_sentence(follow):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible.module_utils import ical_host as host
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(("wrong", "told"), [
@@ -16,6 +20,9 @@ from ansible.module_utils import ical_host as host
     ("docker_source=upstream", "docker_upstream_url"),
     ("arl_fetch=each", "give arl_tarball_url"),
     ("image_distribution=torrent", "must be one of: auto, load, registry"),
+    ("ms_access=shard", "must be one of: auto, shared, distribute"),
+    ("ms_acces=shared", "No role knows ms_acces"),
+    ("fetch_visibilities=some", "fetch_visibilities is 'some'; give true (all of them), false"),
     ("arl_tarball_url=gopher://x", "must be an http, https, ftp or file URL"),
 ])
 def test_a_mistake_is_told_before_anything_is_changed(playbook, tmp_path, wrong, told):
@@ -32,6 +39,15 @@ all: {vars: {ansible_connection: local}}
     assert "Traceback" not in result.stdout + result.stderr
     assert "changed=0" in result.stdout
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_cluster_that_keeps_nobody_out_is_warned_of_once(playbook, pair, tmp_path, tls):
+    result = playbook("-i", pair, "site.yml", "--tags", "render", "-e", f"dask_tls={tls}",
+                      "-e", f"ical_render_dir={tmp_path}/out")
+    assert result.returncode == 0, result.stdout
+    told = " ".join(result.stdout.split())
+    assert told.count("WARNING: dask_tls is false. Whoever reaches the") == (0 if tls else 1)
 
 
 def test_a_subnet_that_the_host_has_a_route_to_is_refused(playbook):
@@ -52,6 +68,53 @@ def test_an_inventory_without_our_groups_is_refused(playbook, tmp_path, name):
     assert result.returncode != 0
     told = " ".join(result.stdout.split())
     assert "must have one, three or five hosts in the group managers (it has 0)" in told
+
+
+@pytest.fixture(name="two_managers")
+def two_managers_fixture(tmp_path):
+    """An inventory as it is left when one of three managers has gone; the others do not answer."""
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("""
+managers: {hosts: {one: , two: }}
+workers: {hosts: {one: }}
+all: {vars: {ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0}}
+""")
+    return str(inventory)
+
+
+def test_an_even_number_of_managers_is_refused_with_what_to_do(playbook, two_managers):
+    result = playbook("-i", two_managers, "site.yml")
+    told = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "must have one, three or five hosts in the group managers (it has 2)" in told
+    assert ("site.yml wants one, three or five managers, not 2 (one, two): move one of them from "
+            "managers to workers, or put another host into managers.") in told
+    assert "does not answer" not in told
+
+
+@pytest.mark.parametrize("name", ["status.yml", "teardown.yml", "playbooks/remove_hosts.yml"])
+def test_hosts_are_asked_and_released_whatever_the_number_of_managers(playbook, two_managers, name):
+    result = playbook("-i", two_managers, name, "-e", "hosts=one")
+    told = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "one does not answer, nor does any other host" in told
+
+
+def test_a_manager_that_does_not_answer_is_named_with_what_becomes_of_the_others(
+        playbook, tmp_path):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("""
+managers:
+  hosts:
+    one: {ansible_connection: local}
+    two: {ansible_connection: local}
+    away: {ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0}
+workers: {hosts: {one: }}
+""")
+    result = playbook("-i", str(inventory), "site.yml", "--tags", "preflight")
+    told = " ".join(result.stdout.split())
+    assert "-e hosts=away, and then out of the inventory. site.yml wants one, three or five" in told
+    assert "not 2 (one, two): move one of them" in told
 
 
 @pytest.fixture(name="pair")
@@ -77,7 +140,9 @@ def test_a_host_that_does_not_answer_is_named_before_anything_is_changed(playboo
     result = playbook("-i", pair, "site.yml")
     told = " ".join(result.stdout.split())
     assert result.returncode != 0
-    assert "Nothing was changed. away does not answer" in told
+    assert "Nothing was changed. These hosts cannot carry the deployment: " in told
+    assert " away does not answer: " in told
+    assert "Bring away back, or take it out: ansible-playbook " in told
     assert "playbooks/remove_hosts.yml -i " in told
     assert " -e hosts=away" in told
     assert "changed=0" in result.stdout
@@ -99,3 +164,27 @@ def test_hosts_that_may_not_leave_are_refused(playbook, pair, tmp_path, asked, t
     assert result.returncode != 0
     assert told in " ".join(result.stdout.split()), result.stdout
     assert "changed=0" in result.stdout
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_hosts_without_the_image_are_told_before_the_swarm_is_changed(playbook, tmp_path, there,
+                                                                      monkeypatch):
+    (tmp_path / "docker").write_text(f"#!/bin/sh\nexit {0 if there else 1}\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("""
+ical_manager: {hosts: {one: {image_name: "ical-swarm:0123"}}}
+workers: {hosts: {one: {}, two: {}}}
+all: {vars: {ansible_connection: local}}
+""")
+    book = tmp_path / "carried.yml"
+    book.write_text(f"""
+- hosts: workers
+  gather_facts: false
+  tasks: [{{include_tasks: {ROOT}/playbooks/tasks/carried.yml}}]
+""")
+    result = playbook("-i", str(inventory), str(book))
+    told = " ".join(result.stdout.split())
+    sentence = "Nothing was changed. one, two does not have the image ical-swarm:0123"
+    assert (result.returncode == 0, sentence in told) == (there, not there), result.stdout

@@ -13,7 +13,8 @@ HOSTS = [f"node{number:02d}.example" for number in range(50)]
 FAT = "node07.example"
 
 
-def render(playbook, folder: Path, managers: list[str], workers: dict[str, dict]) -> Path:
+def render(playbook, folder: Path, managers: list[str], workers: dict[str, dict],
+           *options: str) -> Path:
     """What would be created for an inventory, in a folder."""
     inventory = folder / "hosts.yml"
     inventory.write_text(yaml.safe_dump({
@@ -22,7 +23,8 @@ def render(playbook, folder: Path, managers: list[str], workers: dict[str, dict]
         "all": {"vars": {"dask_workers": 4, "dask_worker_memory": "4G"}},
     }))
     result = playbook("-i", str(inventory), "site.yml", "--tags", "render", "-e",
-                      f"ical_render_dir={folder}/out", "-e", "ical_run=tiny", timeout=600)
+                      f"ical_render_dir={folder}/out", "-e", "ical_run=tiny", *options,
+                      timeout=600)
     assert result.returncode == 0, result.stdout
     return folder / "out"
 
@@ -104,3 +106,19 @@ def test_of_several_managers_any_finds_a_copy_of_the_run(playbook, tmp_path, wor
 
 def test_a_manager_that_is_the_only_one_keeps_no_copies(rendered):
     assert "ICAL_MIRROR" not in services(rendered)["ical-pipeline-selfcal"]["env"]
+
+
+@pytest.mark.parametrize(("access", "mounted"), [("shared", True), ("distribute", False)])
+def test_a_shared_measurement_set_is_mounted_on_every_host(playbook, tmp_path, access, mounted):
+    run = tmp_path / "run.yml"
+    run.write_text("input: {measurement_set: /lustre/target.ms}\n")
+    folder = render(playbook, tmp_path, ["node00"], {"node00": {}, "node01": {}},
+                    "-e", f"ical_run={run}", "-e", f"ms_access={access}")
+    mount = {"type": "bind", "source": "/lustre/target.ms", "target": "/lustre/target.ms",
+             "readonly": True}
+    found = services(folder)
+    for worker in ("ical-worker-node00", "ical-worker-node01"):
+        assert found[worker]["mounts"].count(mount) == int(mounted)
+    # what reads it in any case sees it once
+    assert found["ical-pipeline-model"]["mounts"].count(mount) == 1
+    assert found["ical-pipeline-model"]["env"]["ICAL_MS_ACCESS"] == access

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from small_runs import perform
 from written_ms import all_rows, write_ms
 
 from arl.beam import beam_power
+from arl.errors import InputError
 from arl.io.fits import ImageHeader, read_image, write_image
 from arl.io.zarr import read_dataset
 from ical.cli import _run_cli
@@ -113,6 +115,24 @@ def test_partitions_are_sent_to_hosts_that_do_not_see_it(observed, tmp_path, mon
         one, other = (read_dataset(s.partition_path(partition)) for s in stores.values())
         assert one.equals(other)
     assert '"partitions sent"' in (tmp_path / "sent.log").read_text()
+
+
+@pytest.mark.parametrize(("access", "seen", "read"), [
+    ("auto", {"a"}, {"a"}), ("auto", set(), set()), ("shared", {"a", "b"}, {"a", "b"}),
+    ("distribute", {"a", "b"}, set())])
+def test_hosts_read_their_partitions_as_they_are_told(monkeypatch, access, seen, read):
+    monkeypatch.setenv("ICAL_MS_ACCESS", access)
+    monkeypatch.setattr(ingest, "hosts_that_see", lambda cluster, path: seen)
+    cluster = SimpleNamespace(hosts=lambda: ["a", "b"])
+    assert ingest.hosts_that_read(cluster, "/data/a.ms") == read
+
+
+def test_a_shared_measurement_set_that_a_host_does_not_see_is_refused(monkeypatch):
+    monkeypatch.setenv("ICAL_MS_ACCESS", "shared")
+    monkeypatch.setattr(ingest, "hosts_that_see", lambda cluster, path: {"a"})
+    cluster = SimpleNamespace(hosts=lambda: ["b", "a", "c"])
+    with pytest.raises(InputError, match=r"the workers of b, c do not find the /data/a\.ms that"):
+        ingest.hosts_that_read(cluster, "/data/a.ms")
 
 
 def test_hosts_see_the_same_measurement_set_or_none(observed):

@@ -287,8 +287,8 @@ def test_probe_prints_one_json_line(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ical.cluster", fake)
     monkeypatch.setattr("ical.cluster", fake, raising=False)
     assert run("probe", "--scheduler", "tcp://h:1", "--expect-workers", "2",
-               "--arl-digest", "d") == 0
-    assert asked == [("tcp://h:1", 2, "d")]
+               "--arl-digest", "d", "--by-name", "tcp://there:1") == 0
+    assert asked == [("tcp://h:1", 2, "d", "tcp://there:1")]
     assert json.loads(capsys.readouterr().out)["workers"][0]["host"] == "h"
 
 

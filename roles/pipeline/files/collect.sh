@@ -1,7 +1,7 @@
 #!/bin/sh
 # collect.sh RUN SINCE IMAGE FOLDER LIMIT : FOLDER/run.tar with RUN's results, its calibrated visibilities
-# as RUN/visibilities if those on this host are at most LIMIT bytes, and RUN/logs/NAME.log of every
-# container of ours since SINCE.
+# as RUN/visibilities if those on this host are at most LIMIT bytes ('': whatever they are), and
+# RUN/logs/NAME.log of every container of ours since SINCE.
 set -eu
 run=$1
 since=$2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from ical.cluster import Cluster
     from ical.partitions import Partition, Plan
+
+
+#: How a Measurement Set comes to the hosts of a cluster: shared, distribute, or auto (the default).
+ACCESS_VARIABLE = "ICAL_MS_ACCESS"
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,12 @@ def ingest(
     A host that sees the Measurement Set reads its own partitions; to the others each is read
     here and sent once. With `receptors` their correlations are kept. `tell` is given the number of
     partitions that were sent.
+
+    Raises
+    ------
+    InputError: all hosts are to read it, and one does not see it.
     """
-    near = hosts_that_see(cluster, contents.selection.path)
+    near = hosts_that_read(cluster, contents.selection.path)
     made = {p.name: cluster.submit(p.host, read_partition, contents, p, paths[p.name],
                                     receptors)
             for p in plan.partitions if p.host in near}
@@ -122,6 +131,26 @@ def ingest(
                 cluster, contents, partition, paths[partition.name], receptors)
             tell(len(done))
     return done | cluster.client.gather(made)
+
+
+def hosts_that_read(cluster: Cluster, path: str) -> set[str]:
+    """The hosts that read their own partitions: those that see the Measurement Set, none or all.
+
+    Raises
+    ------
+    InputError: all are to, and one does not see it.
+    """
+    access = os.environ.get(ACCESS_VARIABLE, "auto")
+    if access == "distribute":
+        return set()
+    near = hosts_that_see(cluster, path)
+    blind = sorted(set(cluster.hosts()) - near)
+    if access == "shared" and blind:
+        raise InputError(
+            f"ms_access is shared, but the workers of {', '.join(blind)} do not find the {path} "
+            f"that is read here: have it there under the same path, readable by everybody, start "
+            f"the workers with it (site.yml --tags dask,pipeline), or give ms_access distribute.")
+    return near
 
 
 def hosts_that_see(cluster: Cluster, path: str) -> set[str]:

@@ -1,0 +1,87 @@
+"""The status of a host that is reached over SSH, whose engine answers as if it had a scheduler."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+ADDRESS = "10.79.0.5"
+SERVICE = {"ID": "s", "Spec": {
+    "Name": "ical-scheduler", "Mode": {"Replicated": {"Replicas": 1}},
+    "TaskTemplate": {"ContainerSpec": {"Image": "ical-swarm:1"}}}}
+TASK = {"CreatedAt": "2026", "DesiredState": "running", "Status": {"State": "running"},
+        "Spec": SERVICE["Spec"]["TaskTemplate"], "NetworksAttachments": [
+            {"Network": {"Spec": {"Name": "ical-net"}}, "Addresses": [f"{ADDRESS}/22"]}]}
+NODE = {"ID": "n", "Spec": {"Role": "manager", "Availability": "active", "Labels": {}},
+        "Status": {"State": "ready"}}
+#: What the engine answers, by the beginning of what it is asked for.
+ANSWERS = {
+    "/info": {"ServerVersion": "28", "DockerRootDir": "/", "Swarm": {
+        "LocalNodeState": "active", "ControlAvailable": True, "NodeID": "n"}},
+    "/containers/json": [], "/nodes": [NODE], "/services/": SERVICE, "/services": [SERVICE],
+    "/tasks": [TASK],
+}
+
+
+class Answer(BaseHTTPRequestHandler):
+    """One request to the engine."""
+
+    def do_GET(self):  # the name is that of the base class
+        path = self.path.removeprefix("/v1.41")
+        found = next((answer for start, answer in ANSWERS.items() if path.startswith(start)), {})
+        body = json.dumps(found).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def address_string(self):
+        return "engine"
+
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+@pytest.fixture(name="engine")
+def engine_fixture(tmp_path):
+    """The socket of the engine."""
+    path = str(tmp_path / "docker.sock")
+    with socketserver.ThreadingUnixStreamServer(path, Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield path
+        server.shutdown()
+
+
+@pytest.fixture(name="commands")
+def commands_fixture(tmp_path, monkeypatch):
+    """A folder with an `ssh` that runs the command here and a `docker` that lists one thing."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    lines = {"ssh": 'for last; do :; done; exec sh -c "$last"', "docker": "echo 0123"}
+    for name, line in lines.items():
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return folder
+
+
+def test_the_status_tells_scheduler_dashboard_and_the_tunnel_to_it(playbook, tmp_path, engine,
+                                                                   commands):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(f"""
+managers:
+  hosts: {{node1: {{ansible_host: 192.0.2.1, ansible_port: 2222, ansible_user: root}}}}
+workers: {{hosts: {{node1: {{}}}}}}
+all: {{vars: {{ansible_ssh_executable: {commands}/ssh}}}}
+""")
+    result = playbook("-i", str(inventory), "status.yml", "-e", f"dask_docker_socket={engine}",
+                      "-e", f"ical_state_dir={tmp_path / 'state'}")
+    assert result.returncode == 0, result.stdout
+    told = " ".join(result.stdout.replace("'", "").split())
+    assert f"scheduler: tls://{ADDRESS}:8786" in told
+    assert ("dashboard: http://127.0.0.1:8787 on node1, from here by: "
+            "ssh -N -L 8787:127.0.0.1:8787 -p 2222 root@192.0.2.1") in told
