@@ -144,7 +144,7 @@ def _minor_loop(key: str, loop: MinorLoop, given: set[str], npixel: int | None) 
     if loop.algorithm == "generic" and "scales" in given and loop.scales != (0,):
         yield Problem(f"{key}.scales", "acts only with algorithm multiscale, and generic cleans "
                       "with points; remove it or choose multiscale.", (f"{key}.algorithm",))
-    scales = loop.scales or ()
+    scales = () if loop.algorithm == "generic" else loop.scales or ()
     for scale in scales:
         if npixel and scale > npixel / 4:
             yield Problem(f"{key}.scales", f"{scale} pixels are too many for an image of "

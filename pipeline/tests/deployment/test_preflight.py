@@ -186,5 +186,5 @@ all: {vars: {ansible_connection: local}}
 """)
     result = playbook("-i", str(inventory), str(book))
     told = " ".join(result.stdout.split())
-    sentence = "Nothing was changed. one, two does not have the image ical-swarm:0123"
+    sentence = "Nothing of the swarm was changed. one, two does not have the image ical-swarm:0123"
     assert (result.returncode == 0, sentence in told) == (there, not there), result.stdout

@@ -69,8 +69,8 @@ def commands_fixture(tmp_path, monkeypatch):
     return folder
 
 
-def test_the_status_tells_scheduler_dashboard_and_the_tunnel_to_it(playbook, tmp_path, engine,
-                                                                   commands):
+def status(playbook, tmp_path, engine, commands):
+    """What status.yml tells, in one line."""
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(f"""
 managers:
@@ -81,7 +81,19 @@ all: {{vars: {{ansible_ssh_executable: {commands}/ssh}}}}
     result = playbook("-i", str(inventory), "status.yml", "-e", f"dask_docker_socket={engine}",
                       "-e", f"ical_state_dir={tmp_path / 'state'}")
     assert result.returncode == 0, result.stdout
-    told = " ".join(result.stdout.replace("'", "").split())
+    return " ".join(result.stdout.replace("'", "").split())
+
+
+def test_the_status_tells_scheduler_dashboard_and_the_tunnel_to_it(playbook, tmp_path, engine,
+                                                                   commands):
+    told = status(playbook, tmp_path, engine, commands)
     assert f"scheduler: tls://{ADDRESS}:8786" in told
     assert ("dashboard: http://127.0.0.1:8787 on node1, from here by: "
             "ssh -N -L 8787:127.0.0.1:8787 -p 2222 root@192.0.2.1") in told
+
+
+def test_without_a_dashboard_the_status_says_so(playbook, tmp_path, engine, commands):
+    (commands / "docker").write_text("#!/bin/sh\n")
+    told = status(playbook, tmp_path, engine, commands)
+    assert f"scheduler: tls://{ADDRESS}:8786" in told
+    assert "dashboard: on no manager that answers" in told

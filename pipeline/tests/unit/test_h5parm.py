@@ -121,6 +121,15 @@ def test_a_table_that_lacks_a_part_is_named_with_it(tmp_path, gone, words):
     assert f"{tmp_path / 'g.h5'}: phase000 " in str(told.value)
 
 
+def test_an_axis_without_values_or_place_is_said(tmp_path):
+    written(tmp_path / "g.h5", gains())
+    with h5py.File(tmp_path / "g.h5", "r+") as file:
+        values = file["sol000/phase000/val"]
+        values.attrs["AXES"] = np.bytes_(values.attrs["AXES"] + b",dir")
+    with pytest.raises(InputError, match=r"phase000 has val and weight of shapes"):
+        read_h5parm(tmp_path / "g.h5")
+
+
 @pytest.mark.parametrize("short", ["weight", "time"])
 def test_parts_of_a_table_that_do_not_fit_are_said(tmp_path, short):
     written(tmp_path / "g.h5", gains())

@@ -145,6 +145,7 @@ def test_loop_may_set_back_to_automatic(tmp_path):
 
 @pytest.mark.parametrize("changes", [
     {"imaging.clean.algorithm": "generic"},
+    {"imaging.clean.algorithm": "generic", "imaging.clean.scales": [0], "imaging.npixel": 32},
     {"imaging.clean.algorithm": "generic", "imaging.clean.scales": [0]},
     {"imaging.clean.scales": [0, 4], "selfcal.clean.algorithm": "generic"},
     {"imaging.clean.scales": [6]},

@@ -166,8 +166,9 @@ def _axis_names(table: h5py.Group, where: str) -> list[str]:
     if missing:
         raise InputError(f"{where} lacks {' and '.join(missing)}; an h5parm has val, weight (0: "
                          f"flagged, else 1) and the values of each axis: add what is missing.")
-    shape = tuple(table[n].size if n in table else table["val"].shape[k]
-                  for k, n in enumerate(names))
+    # an axis that is not read needs no values, but a place in val
+    own = (*table["val"].shape, *[0] * len(names))
+    shape = tuple(table[n].size if n in table else own[k] for k, n in enumerate(names))
     if not table["val"].shape == table["weight"].shape == shape:
         raise InputError(f"{where} has val and weight of shapes {table['val'].shape} and "
                          f"{table['weight'].shape}, and its axes {', '.join(names)} have {shape}.")
