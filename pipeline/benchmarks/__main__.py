@@ -16,7 +16,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from benchmarks.overhead import overhead
 from benchmarks.pairs import in_words
 from benchmarks.runs import do_run, million
 from ical.parameters import load
-from ical.store import write_json
+from ical.store import new_run_id, write_json
 
 #: Each kernel is timed on 539,000 visibilities.
 KERNEL_SAMPLES, KERNEL_NPIXEL = 30, 1024
@@ -125,7 +124,7 @@ def main() -> int:
         "kernels": _kernels, "overhead": _overhead, "scaling": _scaling, "workers": _workers,
     }
     chosen = _arguments([*parts])
-    folder = chosen.results.absolute() / f"bench-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    folder = chosen.results.absolute() / new_run_id("bench")
     folder.mkdir(parents=True)
     everything: dict[str, Any] = {}
     for part in chosen.parts or parts:

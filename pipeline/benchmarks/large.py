@@ -16,13 +16,12 @@ import math
 import os
 import shutil
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import do_run, varied
 from ical.parameters import Parameters, load
-from ical.store import write_json
+from ical.store import new_run_id, write_json
 
 NPIXEL, BANDS, CHANNELS_PER_TIME = 1024, 4, 0.4
 BASELINES = 4371
@@ -71,7 +70,7 @@ def main() -> int:
     parser.add_argument("visibilities", nargs="*", type=float, default=[1e7, 1e8])
     parser.add_argument("--results", type=Path, default=Path("results"))
     chosen = parser.parse_args()
-    folder = chosen.results.absolute() / f"bench-large-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    folder = chosen.results.absolute() / new_run_id("bench-large")
     folder.mkdir(parents=True)
     runs: list[dict[str, Any]] = []
     for visibilities in chosen.visibilities:

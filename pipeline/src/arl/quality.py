@@ -78,16 +78,16 @@ def off_source(
 
 
 def isolated(
-    l: np.ndarray, m: np.ndarray, flux: np.ndarray, beam: Beam, *, size: np.ndarray | None = None,
+    l: np.ndarray, m: np.ndarray, flux: np.ndarray, beam: Beam, *, size: np.ndarray | float = 0.0,
     ratio: float = 0.1, n_beams: float = 2.0,
 ) -> np.ndarray:
     """Whether no other source within n_beams x the beam's major axis has `ratio` of its flux.
 
     l, m (rad) and apparent flux (Jy) of all sources, shape (source,); bool of that shape. `size`
-    is their major axis (FWHM, rad), None: points; one that is resolved reaches as much farther as
+    is their major axis (FWHM, rad), 0: points; one that is resolved reaches as much farther as
     it is wider in the image than the beam.
     """
-    size = np.zeros(len(l)) if size is None else size
+    size = np.broadcast_to(size, len(l))
     result = np.ones(len(l), bool)
     for a, b in _pairs(l, m, n_beams * beam.major):
         result[a] &= flux[b] < ratio * flux[a]
@@ -99,7 +99,7 @@ def isolated(
     return result
 
 
-def resolved(size: np.ndarray, beam: Beam) -> np.ndarray:
+def resolved(size: np.ndarray | float, beam: Beam) -> np.ndarray:
     """Whether sources with these major axes (FWHM, rad) are too wide for a fit of the beam."""
     return np.asarray(size) > RESOLVED * beam.major
 
@@ -247,17 +247,16 @@ class FluxQuality:
 
 def match_truth(
     restored: np.ndarray, l: np.ndarray, m: np.ndarray, flux: np.ndarray, beam: Beam, cell: float,
-    *, flux_limit: float, size: np.ndarray | None = None,
+    *, flux_limit: float, size: np.ndarray | float = 0.0,
 ) -> FluxQuality:
     """Fit every source of the truth above `flux_limit` (apparent, Jy) and compare.
 
     l, m (rad) and apparent flux (Jy) are those of all components of the truth, the faint ones
-    too, at the image's frequency; `size` is their major axis (FWHM, rad), None: points. Those
+    too, at the image's frequency; `size` is their major axis (FWHM, rad), 0: points. Those
     that are resolved are not compared, for the fit has the beam's shape, but are neighbours. The
     sums over no source are NaN.
     """
     l, m, flux = (np.asarray(x, float) for x in (l, m, flux))
-    size = np.zeros(len(l)) if size is None else size
     bright = (flux > flux_limit) & ~resolved(size, beam)
     found = fit_sources(restored, l, m, flux, beam, cell, wanted=bright)
     alone = isolated(l, m, flux, beam, size=size)
@@ -363,16 +362,15 @@ class Detection:
 
 def detection(
     restored: np.ndarray, noise: float, l: np.ndarray, m: np.ndarray, flux: np.ndarray,
-    beam: Beam, cell: float, *, size: np.ndarray | None = None,
+    beam: Beam, cell: float, *, size: np.ndarray | float = 0.0,
 ) -> Detection:
     """Find the sources of a restored image and cross-match them with the truth.
 
     Parameters
     ----------
     noise: of the image, Jy/beam. l, m (rad), flux (apparent, Jy): all of the truth. size: their
-    major axis (FWHM, rad), None: points.
+    major axis (FWHM, rad), 0: points.
     """
-    size = np.zeros(len(l)) if size is None else size
     found_l, found_m, _ = find_peaks(restored, DETECTION_SNR * noise, cell)
     counted = isolated(l, m, flux, beam, size=size) & (flux > COMPLETE_SNR * noise)
     counted &= ~resolved(size, beam)

@@ -154,6 +154,12 @@ def baselines(n_station: int) -> tuple[np.ndarray, np.ndarray]:
     return antenna1, antenna2
 
 
+def in_uv_range(uvw: np.ndarray, shortest: float | None, longest: float | None) -> np.ndarray:
+    """Whether baselines (..., 3) are from `shortest` to `longest` (m) in the uv plane, (...)."""
+    length = np.hypot(uvw[..., 0], uvw[..., 1])
+    return (length >= (shortest or 0.0)) & (length <= (longest or np.inf))
+
+
 def baseline_uvw(layout: Layout, dec: float, hour_angle: np.ndarray) -> np.ndarray:
     """uvw (time, baseline, 3) in metres of the layout's baselines at hour angles (time,)."""
     antenna1, antenna2 = baselines(len(layout.names))

@@ -40,7 +40,12 @@ class BandImages:
     @property
     def rms(self) -> float:
         """The rms of the combined image, Jy."""
-        return float(np.sqrt(np.mean(np.square(combine(self.image, self.weight)))))
+        return self.rms_inside(None)
+
+    def rms_inside(self, mask: np.ndarray | None) -> float:
+        """The same of the pixels of a mask, bool (l, m); None: of all."""
+        combined = combine(self.image, self.weight)
+        return float(np.sqrt(np.mean(np.square(combined if mask is None else combined[mask]))))
 
 
 @dataclass(frozen=True)
@@ -215,10 +220,7 @@ class Imager:
 
     def rms_to_clean(self, residual: BandImages) -> float:
         """The rms of the combined image where components may be put, Jy."""
-        if self._mask is None:
-            return residual.rms
-        inside = combine(residual.image, residual.weight)[self._mask]
-        return float(np.sqrt(np.mean(np.square(inside))))
+        return residual.rms_inside(self._mask)
 
     def clean(
         self, residual: BandImages, psf: BandImages, model: np.ndarray, edges: np.ndarray,

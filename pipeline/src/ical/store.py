@@ -22,6 +22,7 @@ import arl
 import ical
 from arl.errors import InputError
 from ical.parameters import Parameters
+from ical.runfile import NAMES_OR_PATHS, PATHS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,10 +43,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 #: These parameters change nothing in the outcome.
 IDLE = ("name", "resources", "superseded")
-FILES = ("observation.layout", "sky.catalogue", "sky.primary_beam", "selfcal.start_model",
-         "input.measurement_set", "imaging.mask", "imaging.start_model", "imaging.primary_beam",
-         "selfcal.start_gains.T", "selfcal.start_gains.G", "selfcal.start_gains.B",
-         "quality.catalogue")
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
 
@@ -238,7 +235,7 @@ class Store:
         """Hash of a stage's parameters, of the files they name, of its upstream and the library."""
         data = self._parameters.to_dict()
         sections = {key: _pick(data, key) for key in SECTIONS[stage]}
-        files = {key: _fingerprint(str(_pick(data, key))) for key in FILES
+        files = {key: _fingerprint(str(_pick(data, key))) for key in (*PATHS, *NAMES_OR_PATHS)
                  if key.startswith(SECTIONS[stage]) and "/" in str(_pick(data, key))}
         upstream = {name: self.inputs_hash(name) for name in UPSTREAM[stage]}
         return digest({"stage": stage, "parameters": sections, "files": files,

@@ -16,6 +16,7 @@ from arl.calibration import apply, chain, conditioning, intervals
 from arl.calibration.robust import reweigh
 from arl.calibration.solver import Solution
 from arl.conventions import C, lm_axis, lmn
+from arl.telescope import in_uv_range
 from ical.cluster import library_threads
 from ical.data import PartitionData, load
 from ical.traffic import size_by_fields
@@ -78,9 +79,7 @@ def _selected(
     """Weights with the baselines outside the chosen range (m) set to zero."""
     if shortest is None and longest is None:
         return weight
-    length = np.hypot(data.uvw[..., 0], data.uvw[..., 1])
-    keep = (length >= (shortest or 0.0)) & (length <= (longest or np.inf))
-    return weight * keep[..., None]
+    return weight * in_uv_range(data.uvw, shortest, longest)[..., None]
 
 
 def _imaging_weight(

@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from arl.errors import InputError
+from arl.telescope import in_uv_range
 from arl.visibility import PARALLEL_HANDS, Frame, combine_hands, make_visibility
 
 #: Correlations by their number in POLARIZATION::CORR_TYPE (casacore's Stokes::StokesTypes).
@@ -257,7 +258,7 @@ def describe(
                              f"{selection.field_name or selection.field}.")
         time, interval = rows.getcol("TIME"), float(np.median(rows.getcol("INTERVAL")))
         first, second = rows.getcol("ANTENNA1"), rows.getcol("ANTENNA2")
-        longest, longest_w = _extent(rows, min_baseline or 0.0, max_baseline or np.inf)
+        longest, longest_w = _extent(rows, min_baseline, max_baseline)
     grid = _group_times(time, interval)
     numbers = np.unique(np.concatenate([first, second]))
     pairs = np.unique(_codes(first, second))
@@ -273,13 +274,14 @@ def describe(
         _phase_centre(selection), _diameter(selection.path, numbers), longest, longest_w)
 
 
-def _extent(rows: Any, shortest: float, longest: float) -> tuple[float, float]:
+def _extent(
+    rows: Any, shortest: float | None, longest: float | None
+) -> tuple[float, float]:
     """The largest |u|, |v| or |w|, and the largest |w|, m."""
     largest = largest_w = 0.0
     for start in range(0, rows.nrows(), CHUNK_ROWS):
         uvw = np.abs(rows.getcol("UVW", start, CHUNK_ROWS))
-        length = np.hypot(uvw[:, 0], uvw[:, 1])
-        uvw = uvw[(length >= shortest) & (length <= longest)]
+        uvw = uvw[in_uv_range(uvw, shortest, longest)]
         if uvw.size:
             largest = max(largest, float(uvw.max()))
             largest_w = max(largest_w, float(uvw[:, 2].max()))

@@ -84,8 +84,7 @@ def _imaged(used: UvRange, uvw: np.ndarray) -> np.ndarray:
     ------
     InputError: none is.
     """
-    length = np.hypot(uvw[..., 0], uvw[..., 1])
-    inside = (length >= (used.min_m or 0.0)) & (length <= (used.max_m or np.inf))
+    inside = telescope.in_uv_range(uvw, used.min_m, used.max_m)
     if not inside.any():
         raise no_baseline(used, "the observation")
     return uvw[inside]

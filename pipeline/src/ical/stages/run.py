@@ -12,11 +12,12 @@ from arl.calibration.gains import gain_table
 from arl.io.h5parm import write_h5parm
 from arl.io.measurement_set import Contents
 from arl.io.zarr import write_dataset
+from arl.restoration import Beam
 from ical import traffic
 from ical.cluster import Cluster
 from ical.context import RunContext
 from ical.forecast import sizes_of_measurement_set, sizes_of_simulation
-from ical.imager import Imager, fit_beams
+from ical.imager import BandImages, Imager, fit_beams
 from ical.metrics import StageMeter
 from ical.partitions import Plan
 from ical.stages import files, image, ingest, model, selfcal, start, truth
@@ -94,9 +95,7 @@ def run_image(context: RunContext) -> None:
         restored = written.write_all(
             result.dirty, result.psf, result.model, result.residual, result.beams)
         record = meter.stop() | {"moved_bytes": traffic.total(cluster.moved(meter.began))}
-    quality = files.residual_quality(result.residual, setup) | truth.flux_quality(
-        restored[0], result.residual.image[0], result.beams[0], setup.cell,
-        truth.known_sky(context.parameters, setup, imager.plan.bands[0]))
+    quality = _quality(context, imager, setup, restored, result.residual, result.beams)
     context.store.write_stage("image", record | {
         "quality": quality, "rms_jy": list(result.rms), "warnings": context.progress.warnings})
 
@@ -128,6 +127,16 @@ def run_selfcal(context: RunContext) -> None:
     context.store.clear_checkpoint("selfcal")
 
 
+def _quality(
+    context: RunContext, imager: Imager, setup: Observed, restored: np.ndarray,
+    residual: BandImages, beams: tuple[Beam, ...],
+) -> dict[str, Any]:
+    """What the residual shows, and the lowest band's sources, where something is known of them."""
+    known = truth.known_sky(context.parameters, setup, imager.plan.bands[0])
+    return files.residual_quality(residual, setup) | truth.flux_quality(
+        restored[0], residual.image[0], beams[0], setup.cell, known)
+
+
 def _write_selfcal(
     context: RunContext, imager: Imager, setup: Observed, edges: np.ndarray,
     loop: selfcal.SelfCalibration, result: selfcal.SelfcalResult,
@@ -138,10 +147,7 @@ def _write_selfcal(
     restored = files.ImageFiles(
         context, "selfcal", setup, edges, imager.cluster.threads).write_all(
         result.dirty, result.psf, result.model, result.residual, beams)
-    quality: dict[str, Any] = files.residual_quality(result.residual, setup)
-    quality |= truth.flux_quality(
-        restored[0], result.residual.image[0], beams[0], setup.cell,
-        truth.known_sky(context.parameters, setup, imager.plan.bands[0]))
+    quality = _quality(context, imager, setup, restored, result.residual, beams)
     if not result.terms:
         return quality
     cubes = [_whole_cube(imager.plan, setup, gains, k) for k in range(len(result.terms))]
