@@ -71,7 +71,7 @@ test: lint ## everything: lint, all tests, and molecule on test hosts (under 40 
 	$(PYTEST) -q tests
 	$(MAKE) --no-print-directory molecule
 
-ALL_SCENARIOS := default cluster scale managers faults secure upgrade release soak
+ALL_SCENARIOS := default cluster observed scale managers faults secure upgrade release soak
 test-all: lint ## everything there is: all tests and every scenario of molecule (hours)
 	$(PYTEST) -q tests
 	$(MAKE) --no-print-directory molecule SCENARIOS="$(ALL_SCENARIOS)"
