@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "pipeline"))
 
-from benchmarks.peers.observation import Size, parameters, simulate  # noqa: E402
+from benchmarks.peers.observation import Size, parameters, simulate
 
 if __name__ == "__main__":
     size = Size(samples=5, npixel=128, r_max=120.0, cell=4.6e-3)
