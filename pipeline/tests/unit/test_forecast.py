@@ -208,6 +208,9 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
         sizes_of(run_of(tmp_path, "imaging: {uv_range: {max_m: 10}}"))
     with pytest.raises(InputError, match=r"imaging\.uv_range: .*no baseline of at least 1e\+06"):
         sizes_of(run_of(tmp_path, "imaging: {uv_range: {min_m: 1.0e6}}"))
+    with pytest.raises(InputError, match=r"selfcal\.uv_range: .*no baseline of at least 1e\+06"):
+        sizes_of(run_of(tmp_path, "selfcal: {uv_range: {min_m: 1.0e6}}"))
+    assert sizes_of(run_of(tmp_path, "selfcal: {uv_range: {min_m: 10}}")).visibilities == 24
     monsters = {
         "needs 60000 pixels on a side, and 32768 is the most": {"cell_rad": 1e-5},
         "1500 pixels of 0.001 rad reach beyond": {"cell_rad": 1e-3, "npixel": 1500}}
@@ -219,14 +222,14 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
             sizes_of(parameters)
 
 
-def simulated(tmp_path, uv_range, r_max):
+def simulated(tmp_path, uv_range, r_max, section="imaging"):
     (tmp_path / "run.yml").write_text(f"""
 observation:
   r_max: {r_max}
   phase_centre: {{ra: 30.0, dec: -60.0}}
   frequency: {{start: 95.0e6, end: 105.0e6, channels: 2}}
   time: {{start_hour_angle: 0.0, end_hour_angle: 0.0, samples: 1}}
-imaging: {{uv_range: {{{uv_range}}}}}
+{section}: {{uv_range: {{{uv_range}}}}}
 """)
     return load(tmp_path / "run.yml")
 
@@ -247,10 +250,11 @@ def test_a_simulation_too_fine_to_image_is_mended_as_its_error_says(tmp_path):
     assert sizes_of(simulated(tmp_path, "max_m: 500", 45000.0)).npixel < 1000
 
 
-def test_a_simulation_without_a_baseline_to_image_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"imaging\.uv_range: the observation has no baseline of "
-                                         r"at least 900 m; make min_m smaller"):
-        sizes_of(simulated(tmp_path, "min_m: 900", 120.0))
+@pytest.mark.parametrize("section", ["imaging", "selfcal"])
+def test_a_simulation_without_a_baseline_to_use_is_refused(tmp_path, section):
+    with pytest.raises(InputError, match=section + r"\.uv_range: the observation has no baseline "
+                                                   r"of at least 900 m; make min_m smaller"):
+        sizes_of(simulated(tmp_path, "min_m: 900", 120.0, section))
 
 
 def test_smearing_makes_the_simulation_longer():

@@ -274,6 +274,14 @@ def describe(
         _phase_centre(selection), _diameter(selection.path, numbers), longest, longest_w)
 
 
+def has_baseline(selection: Selection, shortest: float | None, longest: float | None) -> bool:
+    """Whether some cross-correlation is of a baseline of these lengths, m."""
+    with _opened(selection.path) as main:
+        rows = main.query(selection.query)
+        return any(in_uv_range(rows.getcol("UVW", start, CHUNK_ROWS), shortest, longest).any()
+                   for start in range(0, rows.nrows(), CHUNK_ROWS))
+
+
 def _extent(
     rows: Any, shortest: float | None, longest: float | None
 ) -> tuple[float, float]:

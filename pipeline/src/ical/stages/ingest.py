@@ -55,6 +55,9 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
     found = measurement_set.describe(select(chosen), used.min_m, used.max_m)
     if found.longest == 0:
         raise no_baseline(used, str(chosen.measurement_set))
+    solved = parameters.selfcal.uv_range
+    if not measurement_set.has_baseline(found.selection, solved.min_m, solved.max_m):
+        raise no_baseline(solved, str(chosen.measurement_set), "selfcal")
     diameter = chosen.station_diameter or found.diameter
     if not diameter and imaging.npixel is None:
         raise InputError(f"{chosen.measurement_set} does not know the diameter of its antennas, "

@@ -67,8 +67,9 @@ def set_up(parameters: Parameters) -> Setup:
     frequency, width = _frequency_axis(observation)
     time, integration = _time_axis(observation, hour_angle)
     uvw = telescope.baseline_uvw(layout, centre[1], hour_angle)
+    _used(parameters.selfcal.uv_range, uvw, "selfcal")
     npixel, inner, cell = image_size(
-        parameters.imaging, _imaged(parameters.imaging.uv_range, uvw), frequency,
+        parameters.imaging, _used(parameters.imaging.uv_range, uvw, "imaging"), frequency,
         observation.station_diameter)
     lmn, flux, shape = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
     return Setup(
@@ -77,8 +78,8 @@ def set_up(parameters: Parameters) -> Setup:
         _noise_sigma(parameters, width, integration))
 
 
-def _imaged(used: UvRange, uvw: np.ndarray) -> np.ndarray:
-    """Those of the baselines (time, baseline, 3) that are imaged, (sample, 3).
+def _used(used: UvRange, uvw: np.ndarray, section: str) -> np.ndarray:
+    """Those of the baselines (time, baseline, 3) that are in a section's range, (sample, 3).
 
     Raises
     ------
@@ -86,7 +87,7 @@ def _imaged(used: UvRange, uvw: np.ndarray) -> np.ndarray:
     """
     inside = telescope.in_uv_range(uvw, used.min_m, used.max_m)
     if not inside.any():
-        raise no_baseline(used, "the observation")
+        raise no_baseline(used, "the observation", section)
     return uvw[inside]
 
 

@@ -59,11 +59,11 @@ class Observed:
             "products": tuple(data["products"])}))
 
 
-def no_baseline(used: UvRange, what: str) -> InputError:
-    """What to say of an observation, called `what`, of which no baseline is in the range."""
+def no_baseline(used: UvRange, what: str, section: str = "imaging") -> InputError:
+    """What to say of an observation, called `what`, with no baseline in a section's range."""
     limits = [f"{name} {limit:g} m" for name, limit in (
         ("at least", used.min_m), ("at most", used.max_m)) if limit is not None]
-    return InputError(f"imaging.uv_range: {what} has no baseline of "
+    return InputError(f"{section}.uv_range: {what} has no baseline of "
                       f"{' and '.join(limits) or 'more than 0 m'}; make min_m smaller or max_m "
                       f"larger.")
 
