@@ -148,6 +148,18 @@ def test_a_host_that_does_not_answer_is_named_before_anything_is_changed(playboo
     assert "changed=0" in result.stdout
 
 
+@pytest.mark.parametrize(("tag", "stopped", "kept"), [
+    ("pipeline", {"Stop the pipeline"}, {"Stop Dask", "Leave the swarm"}),
+    ("dask", {"Stop the pipeline", "Stop Dask"}, {"Remove the overlay", "Leave the swarm"}),
+])
+def test_teardown_of_a_part_stops_that_part_alone(playbook, pair, tag, stopped, kept):
+    """Tags of a play hold for all its tasks, also for those with tags of their own."""
+    listed = playbook("-i", pair, "teardown.yml", "--list-tasks", "--tags", tag).stdout
+    tasks = {line.split("TAGS:")[0].strip() for line in listed.splitlines()}
+    assert stopped <= tasks
+    assert not kept & tasks
+
+
 def test_nobody_who_answers_is_not_success(playbook, pair):
     result = playbook("-i", pair, "teardown.yml", "--limit", "away")
     assert result.returncode != 0
