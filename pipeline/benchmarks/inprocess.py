@@ -110,9 +110,15 @@ class InProcess(Cluster):
         """What the client of a real cluster does."""
         return _resolve(futures)
 
-    def submit(self, host: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def submit(
+        self, host: str, function: Callable[..., Any], *arguments: Any, held: Any = None
+    ) -> Any:
         """Run one task now."""
         return self.submit_anywhere(function, *arguments)
+
+    def hold_by_all(self) -> Any:
+        """There is nobody to share tasks among."""
+        return None
 
     def submit_anywhere(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run one task now."""

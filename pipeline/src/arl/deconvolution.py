@@ -30,6 +30,9 @@ GROUP_WIDTH = 0.07
 #: The share of a peak that is cleaned before the best scale is looked for again. With radler's own
 #: 0.2 residuals, fluxes and gains of the named runs are the same, and take half as long again.
 SAME_SCALE = 0.35
+#: Levels within this share of each other are the same: of two minor loops down to them the second
+#: finds what the first has left on purpose.
+SAME_LEVEL = 0.1
 _STDOUT = threading.Lock()
 
 
@@ -79,18 +82,50 @@ class CleanOptions:
     auto_mask_sigma: float | None = None
     mask_threshold: float | None = None
 
+    @property
+    def masks_itself(self) -> bool:
+        """Whether there is an automatic mask."""
+        return self.auto_mask_sigma is not None or self.mask_threshold is not None
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Where a minor loop looks and stops, Jy per beam, in the mean over bands, as radler does.
+
+    Attributes
+    ----------
+    peak: the highest of what may be cleaned. search: what is looked for everywhere.
+    stop: where the loop stops, at what is in the model already. final: where the last loop does.
+    """
+
+    peak: float
+    search: float
+    stop: float
+    final: float
+
 
 @dataclass(frozen=True)
 class CleanResult:
     """The model after a minor loop (band, l, m), Jy per pixel, and the iterations it took.
 
-    `finished`: the final threshold or the last iteration was reached, so that another major cycle
-    can only mend what this one did wrong.
+    `finished`: the final threshold was reached; None of `levels`: there was nothing at all.
     """
 
     model: np.ndarray
     iterations: int
-    finished: bool = False
+    finished: bool
+    levels: Levels | None
+
+    def leaves(self, now: Levels) -> bool:
+        """Whether another loop, on the residual image of this model, would find something new.
+
+        It would where this one stopped early; where what it took for noise were sidelobes, which
+        are gone; or where it was wrong by so much that a peak stands out again.
+        """
+        if not self.finished or self.levels is None:
+            return not self.finished
+        return (now.final < (1 - SAME_LEVEL) * self.levels.final
+                or now.peak > (1 + SAME_LEVEL) * self.levels.search)
 
 
 def clean(
@@ -114,24 +149,25 @@ def clean(
     if mask is not None and mask.shape != residual.shape[1:]:
         raise InputError(f"The mask has shape {mask.shape}, the image {residual.shape[1:]}.")
     if not (residual if mask is None else residual[:, mask]).any():
-        return CleanResult(np.array(model, np.float32), 0, True)
+        return CleanResult(np.array(model, np.float32), 0, True, None)
     groups = Groups.of(bands, options.spectral_terms)
     work = _Work(groups.mean(psf), groups.mean(residual),
                  np.zeros((len(groups.share), *model.shape[1:]), np.float32))
-    levels = _levels(residual, bands, options, mask)
-    if levels is None:
+    levels = levels_of(residual, bands, options, mask)
+    if not options.masks_itself:
         count, more = _minor_loop(work, groups.bands, options, mask, threads)
-        return CleanResult(groups.add(model, work.model), count, not more)
-    search, stop, final = levels
+        return CleanResult(groups.add(model, work.model), count,
+                           not more and count < options.iterations, levels)
     fixed = replace(options, threshold_sigma=None, major_gain=1.0)
-    count, _ = _minor_loop(work, groups.bands, replace(fixed, threshold=search), mask, threads)
+    count, _ = _minor_loop(work, groups.bands, replace(fixed, threshold=levels.search), mask,
+                           threads)
     found = auto_mask(model, work.model)
-    if stop < search and found.any() and count < options.iterations:
+    if levels.stop < levels.search and found.any() and count < options.iterations:
         found = found if mask is None else found & mask
-        left = replace(fixed, threshold=stop, iterations=options.iterations - count)
+        left = replace(fixed, threshold=levels.stop, iterations=options.iterations - count)
         count += _minor_loop(work, groups.bands, left, found, threads)[0]
     return CleanResult(groups.add(model, work.model), count,
-                       stop <= final or count >= options.iterations)
+                       levels.stop <= levels.final and count < options.iterations, levels)
 
 
 @dataclass(frozen=True)
@@ -193,16 +229,14 @@ class _Work:
     model: np.ndarray
 
 
-def _levels(
+def levels_of(
     residual: np.ndarray, bands: Bands, options: CleanOptions, mask: np.ndarray | None
-) -> tuple[float, float, float] | None:
-    """Jy per beam: where to search, where to stop now, where to stop at last; None: no auto-mask.
+) -> Levels:
+    """Where a minor loop on residual images (band, l, m) would look and stop.
 
-    All from the mean over bands, in which radler looks for peaks. The noise is that of the whole
-    image, of which a mask may leave nothing but a source; peaks are those that the mask allows.
+    The noise is that of the whole image, of which a mask may leave nothing but a source; peaks are
+    those that the mask allows.
     """
-    if options.auto_mask_sigma is None and options.mask_threshold is None:
-        return None
     joined = np.tensordot(bands.weight / np.sum(bands.weight), residual, axes=1)
     noise = robust_rms(joined)
     final = max(options.threshold, (options.threshold_sigma or 0.0) * noise)
@@ -211,8 +245,9 @@ def _levels(
     stop = max(final, (1 - options.major_gain) * peak)
     # a source that stands out in one band stands out less in the mean
     strongest = max(float(np.abs(band[allowed]).max()) for band in residual)
-    absolute = (options.mask_threshold or 0.0) * peak / strongest
-    return max(stop, (options.auto_mask_sigma or 0.0) * noise, absolute), stop, final
+    absolute = (options.mask_threshold or 0.0) * peak / (strongest or 1.0)
+    search = max(stop, (options.auto_mask_sigma or 0.0) * noise, absolute)
+    return Levels(peak, search, stop, final)
 
 
 def auto_mask(*models: np.ndarray, dilation: int = 1) -> np.ndarray:
@@ -238,6 +273,8 @@ def _minor_loop(
     with TemporaryDirectory(prefix="arl-mask-") as folder, _own_prints_dropped():
         if mask is not None:
             settings.fits_mask = _write_mask(Path(folder) / "mask.fits", mask, bands.cell)
+        # of all that this process has, one unless told; nobody else's loop is running
+        radler.Radler.worker_thread_count = threads
         engine = radler.Radler(
             settings, work.psf, work.residual, work.model, bands.beam_size, n_band,
             np.asarray(bands.edges, float), np.asarray(bands.weight, float))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 import arl
 from arl.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 DIMS = ("time", "baseline_id", "frequency", "polarization")
 #: Correlations whose mean is Stokes I, for linear and for circular feeds.
@@ -60,6 +63,8 @@ def make_visibility(
     `weight` and `flag` have the same shape; `others` holds further versions of the
     visibilities by column name (upper-case, such as VISIBILITY_IDEAL).
     """
+    import xarray as xr  # slow to come, and of no use to who only looks at what a file holds
+
     others = others or {}
     arrays = {"VISIBILITY": vis, "WEIGHT": weight, "FLAG": flag, **others}
     names = np.array(frame.antenna_names)

@@ -367,20 +367,24 @@ def _catalogue(key: str, path: str) -> Problems:
 
 def _gain_files(p: Parameters) -> Problems:
     """They are gain tables; whether they fit the data is seen when those are known."""
-    from arl.io.gains import read_gains
-
     for term in dict.fromkeys(p.selfcal.terms):
         path, key = getattr(p.selfcal.start_gains, term), f"selfcal.start_gains.{term}"
         if path is None:
             continue
-        if not Path(path).exists():
+        if Path(path).exists():
+            yield from _gain_file(path, term, key)
+        else:
             yield Problem(key, f"there is no {path}; give the path of an h5parm or of a "
                           f"gains_{term}.zarr, or null.")
-            continue
-        try:
-            read_gains(path, term)
-        except InputError as error:
-            yield Problem(key, str(error))
+
+
+def _gain_file(path: str, term: str, key: str) -> Problems:
+    from arl.io.gains import read_gains  # with xarray, which is slow to come
+
+    try:
+        read_gains(path, term)
+    except InputError as error:
+        yield Problem(key, str(error))
 
 
 def _start_model(p: Parameters, key: str, path: str) -> Problems:

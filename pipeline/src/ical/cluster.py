@@ -18,8 +18,10 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import dask
+from dask.utils import funcname
 from distributed import Client, Future, LocalCluster, Worker
 from distributed.comm import CommClosedError
 from distributed.comm.addressing import parse_host_port
@@ -74,6 +76,14 @@ class WorkerInfo:
 def library_threads() -> int:
     """How many threads one task of this process may use, for every library alike."""
     return int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def held_by_all() -> None:
+    """What every worker holds: see `Cluster.hold_by_all`."""
+
+
+def _beside(held: object, function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 def _describe() -> tuple[str, int]:
@@ -170,13 +180,27 @@ class Cluster:
         """What a task asks for that is to run on a host."""
         return {data_resource(host): 1}
 
-    def submit(self, host: str, function: Callable[..., Any], *arguments: Any) -> Future:
-        """Run one task on the host that owns its data."""
+    def submit(
+        self, host: str, function: Callable[..., Any], *arguments: Any, held: Future | None = None
+    ) -> Future:
+        """Run one task on the host that owns its data; `held` is that of a round of them."""
         if host != host_name():
             self._sent.append(sent_with(arguments))
         return self.client.submit(
-            function, *arguments, resources=self.place(host), retries=RETRIES, pure=False
-        )
+            _beside, held, function, *arguments, resources=self.place(host), retries=RETRIES,
+            pure=False, key=f"{funcname(function)}-{uuid4()}")
+
+    def hold_by_all(self) -> Future:
+        """What has Dask share a round of tasks evenly among the workers of each host.
+
+        It looks for a task's place only among the workers that hold something the task needs, so
+        that one that has a density grid or a model gets nearly all tasks, and the others none.
+        Hence each task needs this besides, which every worker holds: for one round, as copies that
+        nobody waits for are dropped within two seconds.
+        """
+        held = self.client.submit(held_by_all, retries=RETRIES, pure=False)
+        self.client.replicate([held])
+        return held
 
     def submit_anywhere(self, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run one task that needs no host's data: before others, as it makes less of much."""

@@ -116,13 +116,17 @@ class Imager:
                 else self.cluster.submit(own[0].host, tasks.band_model, band)
                 for own, band in zip(parts, bands, strict=True)]
 
-    def submit_pass(
-        self, partition: Partition, function, *arguments
-    ) -> Future:
-        """One task of a partition that needs the grid and the density."""
-        return self._submit(
-            partition, function, self.grid, self.density_of(partition), *arguments
-        )
+    def submit_passes(
+        self, function: Callable[..., Any], arguments: Callable[[Partition], tuple] = lambda p: ()
+    ) -> dict[str, Future]:
+        """One task of every partition, by its name, that needs the grid and the density.
+
+        And what `arguments` gives for its partition.
+        """
+        held = self.cluster.hold_by_all()
+        return {p.name: self.cluster.submit(
+            p.host, function, self.sources[p.name], self.grid, self.density_of(p),
+            *arguments(p), held=held) for p in self.plan.partitions}
 
     def _by_band(self, parts: dict[str, Future], add: Add[T], light: bool = True) -> list[T]:
         """What `add` makes of the parts of each band, in the order of the plan.
@@ -184,33 +188,25 @@ class Imager:
         serve.
         """
         if self.cluster.kept is not None and self.cluster.kept[0] == self._weighted:
-            dirty = _stack(self._by_band(self._passes(tasks.dirty), tasks.add_images))
+            dirty = _stack(self._by_band(self.submit_passes(tasks.dirty), tasks.add_images))
             return dirty, self.cluster.kept[1]
-        pairs = self._by_band(self._passes(tasks.dirty_and_psf), tasks.add_pairs)
+        pairs = self._by_band(self.submit_passes(tasks.dirty_and_psf), tasks.add_pairs)
         psf = _stack([psf for _, psf in pairs])
         self.cluster.kept = self._weighted, psf
         return _stack([dirty for dirty, _ in pairs]), psf
-
-    def _passes(self, function: Callable[..., Any]) -> dict[str, Future]:
-        """One task of every partition, by its name."""
-        return {p.name: self.submit_pass(p, function) for p in self.plan.partitions}
 
     def residual(
         self, model: np.ndarray, gains: dict[str, Sequence[np.ndarray]]
     ) -> BandImages:
         """Images of corrected minus model visibilities; gains by partition name."""
         bands = self.embed(model)
-        return _stack(self._by_band({
-            p.name: self.submit_pass(p, tasks.residual, bands[p.band], gains.get(p.name, ()))
-            for p in self.plan.partitions
-        }, tasks.add_images))
+        return _stack(self._by_band(self.submit_passes(
+            tasks.residual, lambda p: (bands[p.band], gains.get(p.name, ()))), tasks.add_images))
 
     def corrected_psf(self, gains: dict[str, Sequence[np.ndarray]]) -> BandImages:
         """Point spread functions with the weights of corrected data."""
-        return _stack(self._by_band({
-            p.name: self.submit_pass(p, tasks.corrected_psf, gains.get(p.name, ()))
-            for p in self.plan.partitions
-        }, tasks.add_images))
+        return _stack(self._by_band(self.submit_passes(
+            tasks.corrected_psf, lambda p: (gains.get(p.name, ()),)), tasks.add_images))
 
     def write_corrected(self, gains: dict[str, Sequence[np.ndarray]]) -> None:
         """Write the corrected visibilities of every partition beside the observed ones."""
@@ -230,9 +226,20 @@ class Imager:
 
         Here: all workers wait for it, and this process has the images, which need not travel.
         """
-        bands = deconvolution.Bands(edges, psf.weight, beam.major, self.grid.cell)
+        bands = self._bands(edges, psf, beam)
         return deconvolution.clean(residual.image, psf.image, model, bands, options,
                                    threads=self.cluster.threads, mask=self._mask)
+
+    def levels(
+        self, residual: BandImages, psf: BandImages, edges: np.ndarray, beam: Beam,
+        options: deconvolution.CleanOptions,
+    ) -> deconvolution.Levels:
+        """Where `clean` would look and stop."""
+        return deconvolution.levels_of(
+            residual.image, self._bands(edges, psf, beam), options, self._mask)
+
+    def _bands(self, edges: np.ndarray, psf: BandImages, beam: Beam) -> deconvolution.Bands:
+        return deconvolution.Bands(edges, psf.weight, beam.major, self.grid.cell)
 
 
 def _stack(images: Sequence[tasks.PartialImage]) -> BandImages:

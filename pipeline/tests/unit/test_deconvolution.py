@@ -1,11 +1,14 @@
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import radler
 
 from arl import deconvolution, gridding
 from arl.conventions import lm_axis, lmn
 from arl.errors import InputError
+from arl.quality import robust_rms
 from arl.restoration import fit_beam
 from arl.simulation import predict_components
 
@@ -171,13 +174,51 @@ def test_the_iterations_bound_both_stages_together(observed):
     found = clean(observed, options(auto_mask_sigma=6.0, major_gain=1.0, threshold_sigma=0.5,
                                     iterations=40))
     assert 0 < found.iterations <= 41
-    assert found.finished
+    assert not found.finished
 
 
 def test_an_image_below_the_threshold_is_left_alone(observed):
     found = clean(observed, options(threshold=1e3))
     assert found.iterations == 0
     assert not found.model.any()
+
+
+#: What a loop cleaned from: a peak of 1 Jy, down to 3 sigma.
+BEFORE = deconvolution.Levels(peak=1.0, search=0.05, stop=0.03, final=0.03)
+
+
+@pytest.mark.parametrize(("finished", "after", "left"), [
+    (True, {"peak": 0.05}, False),
+    (True, {"peak": 0.054, "final": 0.028}, False),  # no more than the noise of a level
+    (True, {"peak": 0.056}, True),                   # the PSF was wrong by as much
+    (True, {"peak": 0.04, "final": 0.026}, True),    # sidelobes had hidden what is there
+    (False, {"peak": 0.2}, True),
+    (False, {"peak": 0.04}, True),                   # the iterations were used up
+])
+def test_another_loop_is_worth_it_where_it_would_find_something_new(finished, after, left):
+    found = deconvolution.CleanResult(np.zeros((1, 4, 4)), 7, finished, BEFORE)
+    assert found.leaves(replace(BEFORE, **after)) == left
+
+
+def test_levels_are_those_that_radler_stops_at(observed):
+    """Of the residual that it leaves, the peak is what it was told to stop at, and no more."""
+    chosen = options(threshold=1.0, threshold_sigma=None, auto_mask_sigma=6.0, major_gain=1.0)
+    levels = deconvolution.levels_of(observed[0], observed[2], chosen, None)
+    noise = robust_rms(observed[0].mean(axis=0))
+    assert levels.peak == pytest.approx(np.abs(observed[0].mean(axis=0)).max(), rel=1e-6)
+    assert levels.search == pytest.approx(max(6 * noise, 1.0), rel=1e-6)
+    assert (levels.stop, levels.final) == (1.0, 1.0)
+    assert clean(observed, chosen).levels == levels
+
+
+def test_every_thread_that_it_is_given_cleans_and_all_find_the_same(observed):
+    dirty, psf, bands = observed
+    chosen = deconvolution.CleanOptions(scales=(0, 4, 8), spectral_terms=1)
+    one, two = (deconvolution.clean(dirty, psf, np.zeros_like(dirty), bands, chosen,
+                                    threads=threads) for threads in (1, 2))
+    assert radler.Radler.worker_thread_count == 2
+    assert one.iterations == two.iterations > 0
+    np.testing.assert_allclose(one.model, two.model, atol=1e-5)
 
 
 @pytest.mark.parametrize("mask", [None, 5.0])

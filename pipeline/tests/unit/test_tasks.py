@@ -144,7 +144,7 @@ def test_no_part_of_a_band_is_held_on_to_once_it_is_to_be_added(monkeypatch):
     parts, alive_when_waiting = [], []
 
     class Watching(InProcess):
-        def submit(self, host, function, *arguments):
+        def submit(self, host, function, *arguments, held=None):
             part = super().submit(host, function, *arguments)
             if function is tasks.residual:
                 parts.append(weakref.ref(part))

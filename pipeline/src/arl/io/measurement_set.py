@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from arl.errors import InputError
 from arl.telescope import in_uv_range
 from arl.visibility import PARALLEL_HANDS, Frame, combine_hands, make_visibility
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 #: Correlations by their number in POLARIZATION::CORR_TYPE (casacore's Stokes::StokesTypes).
 CORRELATIONS = {1: "I", 2: "Q", 3: "U", 4: "V", 5: "RR", 6: "RL", 7: "LR", 8: "LL", 9: "XX",

@@ -89,12 +89,14 @@ class Cleaner:
             if found.iterations == 0:
                 break
             new = self.imager.residual(found.model, self.gains)
+            left = found.leaves(self.imager.levels(new, self.psf, self.edges, self.beam,
+                                                   self.options))
             before, after = map(self.imager.rms_to_clean, (residual, new))
             if after < before:
                 model, residual = found.model, new
                 rms.append(new.rms)
             tell(number)
-            if after > (1 - LEAST_GAIN) * before:
+            if not left or after > (1 - LEAST_GAIN) * before:
                 break
         return model, residual, rms
 

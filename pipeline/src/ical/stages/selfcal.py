@@ -99,8 +99,8 @@ class SelfCalibration:
         start = {p.name: self._start_in(p.band) if first else None for p in imager.plan.partitions}
         work = {p.name: [self.terms.work(p, terms, before, start[p.name]) for terms in ways]
                 for p in imager.plan.partitions}
-        passes = {p.name: imager.submit_pass(p, tasks.calibrate, bands[p.band], work[p.name])
-                  for p in imager.plan.partitions}
+        passes = imager.submit_passes(
+            tasks.calibrate, lambda p: (bands[p.band], work[p.name]))
         local = [w.local for w in next(iter(work.values()))]
         light = all(n == len(terms) for n, terms in zip(local, ways, strict=True))
         found: list[tuple[Solutions, BandImages]] = []
