@@ -55,7 +55,7 @@ def find(name_or_path: str | Path) -> Path:
     if str(name_or_path) in shipped:
         return shipped[str(name_or_path)]
     raise InputError(
-        f"There is no run {str(name_or_path)!r}{did_you_mean(str(name_or_path), shipped)} "
+        f"There is no run {str(name_or_path)!r}{did_you_mean(str(name_or_path), shipped) or '.'} "
         f"Give the path of a run file, or one of {', '.join(shipped)}."
     )
 

@@ -343,6 +343,8 @@ def test_json_with_a_syntax_error_names_the_line(tmp_path):
 def test_unknown_run_lists_those_that_ship():
     with pytest.raises(InputError, match=r"did you mean reference\?.*compat-2018"):
         load("referense")
+    with pytest.raises(InputError, match=r"There is no run 'x.yml'\. Give the path"):
+        load("x.yml")
 
 
 @pytest.mark.parametrize(("key", "name", "text", "words"), [
