@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test tests check lint unit integration deployment science validation molecule test-all bench bench-peers quality docs lock clean
+.PHONY: help setup run test suite check lint unit integration deployment science validation molecule test-all bench bench-peers quality docs lock clean
 # ansible and molecule find each other, and the project's configuration, wherever make is called from
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -62,7 +62,7 @@ integration: setup ## ical on a local Dask cluster
 	$(PYTEST) -q tests/integration
 
 deployment: setup ## the deployment: its playbooks rendered, checked and refused, without a host
-	$(PYTEST) -q tests/deployment
+	$(PYTEST) -q -p no:cacheprovider tests/deployment
 
 science: lint
 	$(PYTEST) -q tests/unit tests/integration tests/validation
@@ -74,14 +74,14 @@ molecule: setup ## deploy, verify and release on test hosts: make molecule [SCEN
 	for scenario in $(SCENARIOS); do $(BIN)/molecule test -s $$scenario; done
 
 # lint and the science in turn, and beside them the deployment's tests, which keep one processor busy
-tests: setup
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target deployment science
+suite: setup
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line deployment science
 
-test: tests ## everything: lint, all tests, and molecule on test hosts (under 40 minutes)
+test: suite ## everything: lint, all tests, and molecule on test hosts (under 40 minutes)
 	$(MAKE) --no-print-directory molecule
 
 ALL_SCENARIOS := default cluster observed scale managers faults secure upgrade release soak
-test-all: tests ## everything there is: all tests and every scenario of molecule (hours)
+test-all: suite ## everything there is: all tests and every scenario of molecule (hours)
 	$(MAKE) --no-print-directory molecule SCENARIOS="$(ALL_SCENARIOS)"
 
 bench: setup ## named runs against their bars, stages against their kernels: make bench [ARGS="overhead --pairs 5"]

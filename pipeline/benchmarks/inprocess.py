@@ -18,7 +18,7 @@ from unittest import mock
 
 from arl import deconvolution, gridding, simulation
 from arl.calibration import chain, normal
-from ical.cluster import Cluster
+from ical.cluster import Cluster, Held
 from ical.data import load
 from ical.imager import Imager
 from ical.parameters import Parameters
@@ -111,14 +111,14 @@ class InProcess(Cluster):
         return _resolve(futures)
 
     def submit(
-        self, host: str, function: Callable[..., Any], *arguments: Any, held: Any = None
+        self, host: str, function: Callable[..., Any], *arguments: Any, held: Held | None = None
     ) -> Any:
         """Run one task now."""
         return self.submit_anywhere(function, *arguments)
 
-    def hold_by_all(self) -> Any:
+    def hold(self) -> Held:
         """There is nobody to share tasks among."""
-        return None
+        return {}
 
     def submit_anywhere(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run one task now."""

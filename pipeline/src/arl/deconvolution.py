@@ -108,7 +108,7 @@ class Levels:
 class CleanResult:
     """The model after a minor loop (band, l, m), Jy per pixel, and the iterations it took.
 
-    `finished`: the final threshold was reached; None of `levels`: there was nothing at all.
+    `finished`: the final threshold was reached. `levels`: None where there was nothing to clean.
     """
 
     model: np.ndarray
@@ -116,16 +116,20 @@ class CleanResult:
     finished: bool
     levels: Levels | None
 
-    def leaves(self, now: Levels) -> bool:
+    def finds_more(self, now: Levels) -> bool:
         """Whether another loop, on the residual image of this model, would find something new.
 
         It would where this one stopped early; where what it took for noise were sidelobes, which
-        are gone; or where it was wrong by so much that a peak stands out again.
+        are gone; or where a peak stands out again. What is left inside the mask between where this
+        loop stopped and where it searched does not count.
         """
-        if not self.finished or self.levels is None:
-            return not self.finished
+        if not self.finished:
+            return True
+        if self.levels is None:
+            return False
+        search = min(now.search, self.levels.search)
         return (now.final < (1 - SAME_LEVEL) * self.levels.final
-                or now.peak > (1 + SAME_LEVEL) * self.levels.search)
+                or now.peak > (1 + SAME_LEVEL) * search)
 
 
 def clean(

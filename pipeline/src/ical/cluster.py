@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +52,8 @@ class HostLostError(Exception):
 
 
 PREFIX = "data@"
+#: By host, what each of its workers holds.
+Held = Mapping[str, Sequence[Future]]
 
 
 def data_resource(host: str) -> str:
@@ -78,11 +80,11 @@ def library_threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 
-def held_by_all() -> None:
-    """What every worker holds: see `Cluster.hold_by_all`."""
+def held() -> None:
+    """What a worker holds: see `Cluster.hold`."""
 
 
-def _beside(held: object, function: Callable[..., Any], *arguments: Any) -> Any:
+def _beside(others: object, function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
@@ -116,16 +118,19 @@ class Cluster:
         """The names of the hosts that have workers, sorted."""
         return sorted({w.host for w in self.workers()})
 
-    def hosts_known(self) -> set[str]:
-        """The hosts that have workers, as the scheduler knows them; no worker is asked."""
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return {name.removeprefix(PREFIX) for worker in workers for name in worker["resources"]
-                if name.startswith(PREFIX)}
+    def addresses(self) -> dict[str, list[str]]:
+        """The workers of each host, as the scheduler knows them; no worker is asked."""
+        found: dict[str, list[str]] = {}
+        for address, worker in self.client.scheduler_info(n_workers=-1)["workers"].items():
+            for name in worker["resources"]:
+                if name.startswith(PREFIX):
+                    found.setdefault(name.removeprefix(PREFIX), []).append(address)
+        return found
 
     def wait_for_hosts(self, needed: set[str]) -> set[str]:
         """Those of the hosts that have no worker, and got none within `LOST_AFTER_S`."""
         limit = time.monotonic() + LOST_AFTER_S
-        while (missing := needed - self.hosts_known()) and time.monotonic() < limit:
+        while (missing := needed - self.addresses().keys()) and time.monotonic() < limit:
             time.sleep(1)
         return missing
 
@@ -165,7 +170,7 @@ class Cluster:
         seen = dict.fromkeys(hosts, time.monotonic())
         while not over.wait(WATCH_S):
             try:
-                known = self.hosts_known()
+                known = self.addresses().keys()
             except (OSError, TimeoutError):  # the scheduler is busy, or gone: the client will tell
                 continue
             now = time.monotonic()
@@ -181,26 +186,32 @@ class Cluster:
         return {data_resource(host): 1}
 
     def submit(
-        self, host: str, function: Callable[..., Any], *arguments: Any, held: Future | None = None
+        self, host: str, function: Callable[..., Any], *arguments: Any, held: Held | None = None
     ) -> Future:
         """Run one task on the host that owns its data; `held` is that of a round of them."""
         if host != host_name():
             self._sent.append(sent_with(arguments))
+        beside = held.get(host, []) if held else []
         return self.client.submit(
-            _beside, held, function, *arguments, resources=self.place(host), retries=RETRIES,
+            _beside, beside, function, *arguments, resources=self.place(host), retries=RETRIES,
             pure=False, key=f"{funcname(function)}-{uuid4()}")
 
-    def hold_by_all(self) -> Future:
+    def hold(self) -> Held:
         """What has Dask share a round of tasks evenly among the workers of each host.
 
         It looks for a task's place only among the workers that hold something the task needs, so
-        that one that has a density grid or a model gets nearly all tasks, and the others none.
-        Hence each task needs this besides, which every worker holds: for one round, as copies that
-        nobody waits for are dropped within two seconds.
+        that the one that has a density grid or a model gets nearly all tasks, and the others none.
+        Hence each task needs besides something of every worker of its host. Wherever such a worker
+        is lost it may be made anywhere: then a round is less even, and goes on.
         """
-        held = self.client.submit(held_by_all, retries=RETRIES, pure=False)
-        self.client.replicate([held])
-        return held
+        try:
+            found = self.addresses()
+        except (OSError, TimeoutError):  # the scheduler is busy, or gone: the tasks will tell
+            return {}
+        return {host: [self.client.submit(held, workers=[address], allow_other_workers=True,
+                                          retries=RETRIES, priority=1, pure=False)
+                       for address in sorted(workers)]
+                for host, workers in found.items() if len(workers) > 1}
 
     def submit_anywhere(self, function: Callable[..., Any], *arguments: Any) -> Future:
         """Run one task that needs no host's data: before others, as it makes less of much."""
@@ -279,6 +290,9 @@ def _start_local(workers: int, threads: int, memory_limit: str | None) -> LocalC
     # together that took a twentieth of a processor
     dask.config.set({"distributed.admin.tick.interval": "1s",
                      "distributed.admin.system-monitor.interval": "5s"})
+    # of a function whose time is not known yet: so long that what it would take to fetch a large
+    # image for it does not make one worker do what two should
+    dask.config.set({"distributed.scheduler.unknown-task-duration": "60s"})
     # of a process that begins as a copy no variable can be set before it begins
     dask.config.set({"distributed.nanny.environ": prefork.thread_environment(threads)})
     return LocalCluster(

@@ -123,7 +123,7 @@ class Imager:
 
         And what `arguments` gives for its partition.
         """
-        held = self.cluster.hold_by_all()
+        held = self.cluster.hold()
         return {p.name: self.cluster.submit(
             p.host, function, self.sources[p.name], self.grid, self.density_of(p),
             *arguments(p), held=held) for p in self.plan.partitions}

@@ -37,7 +37,7 @@ def keep_copies(context: RunContext) -> None:
     hosts = wanted()
     if hosts:
         with context.cluster.connect() as cluster:
-            for host in sorted(set(hosts) & cluster.hosts_known()):
+            for host in sorted(set(hosts) & cluster.addresses().keys()):
                 with cluster.watching({host}):
                     update(cluster, host, context.store.folder, context.store.folder)
 
@@ -54,7 +54,7 @@ def bring_copy(connector: Connector, folder: Path) -> None:
         return
     with connector.connect() as cluster:
         copies: dict[str, dict[str, tuple[int, int]]] = {}
-        for host in sorted(cluster.hosts_known()):
+        for host in sorted(cluster.addresses()):
             with suppress(HostLostError), cluster.watching({host}):
                 copies[host] = _there(cluster, host, snapshot, folder)
         whole = [host for host, known in copies.items() if "parameters.json" in known]

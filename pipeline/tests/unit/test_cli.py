@@ -44,6 +44,16 @@ def test_help_is_fast_and_imports_no_science():
     assert all(name in done.stdout for name in COMMANDS)
 
 
+def test_a_run_file_is_read_without_what_workers_need():
+    """They begin when it is read."""
+    code = ("import sys; from ical.parameters import load; load('reference'); "
+            "print(sorted(set(sys.modules) & set(sys.argv[1:])))")
+    late = ("dask", "distributed", "xarray", "numba", "pandas", "scipy")
+    done = subprocess.run([sys.executable, "-c", code, *late], capture_output=True, text=True,
+                          check=True, env=ENVIRONMENT)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_examples(command, capsys):
     assert cli._run_cli([command, "--help"]) == 0

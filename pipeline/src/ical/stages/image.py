@@ -76,7 +76,8 @@ class Cleaner:
     def major_cycles(
         self, model: np.ndarray, residual: BandImages, count: int, tell: Callable[[int], None]
     ) -> tuple[np.ndarray, BandImages, list[float]]:
-        """Clean, subtract and image again until it no longer helps or the cycles are used up.
+        """Clean, subtract and image again until nothing is left to be found, it no longer helps, or
+        the cycles are used up.
 
         A cycle that makes the residual worse is not kept; worse is a higher rms where components
         may be put, which what a mask leaves outside must not drown. Returns the model, its
@@ -89,14 +90,13 @@ class Cleaner:
             if found.iterations == 0:
                 break
             new = self.imager.residual(found.model, self.gains)
-            left = found.leaves(self.imager.levels(new, self.psf, self.edges, self.beam,
-                                                   self.options))
             before, after = map(self.imager.rms_to_clean, (residual, new))
             if after < before:
                 model, residual = found.model, new
                 rms.append(new.rms)
             tell(number)
-            if not left or after > (1 - LEAST_GAIN) * before:
+            if after > (1 - LEAST_GAIN) * before or not found.finds_more(self.imager.levels(
+                    new, self.psf, self.edges, self.beam, self.options)):
                 break
         return model, residual, rms
 
