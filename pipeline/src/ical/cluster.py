@@ -80,7 +80,7 @@ def library_threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 
-def held() -> None:
+def holding() -> None:
     """What a worker holds: see `Cluster.hold`."""
 
 
@@ -208,7 +208,7 @@ class Cluster:
             found = self.addresses()
         except (OSError, TimeoutError):  # the scheduler is busy, or gone: the tasks will tell
             return {}
-        return {host: [self.client.submit(held, workers=[address], allow_other_workers=True,
+        return {host: [self.client.submit(holding, workers=[address], allow_other_workers=True,
                                           retries=RETRIES, priority=1, pure=False)
                        for address in sorted(workers)]
                 for host, workers in found.items() if len(workers) > 1}
@@ -381,9 +381,8 @@ def retire(scheduler: str, hosts: Sequence[str]) -> list[str]:
     """
     with connect(scheduler, workers=0, threads=1, memory_limit=None) as cluster:
         # as the scheduler knows them: one that is dead, on any host, would not answer
-        known = cluster.client.scheduler_info(n_workers=-1)["workers"]
-        named = {data_resource(host) for host in hosts}
-        leaving = [address for address, worker in known.items() if named & set(worker["resources"])]
+        leaving = [address for host, workers in cluster.addresses().items() if host in hosts
+                   for address in workers]
         if leaving:
             cluster.client.retire_workers(leaving)
     return leaving

@@ -22,10 +22,10 @@ class MadeUp:
         return CleanResult(model + 1, 5, self._finished.pop(0), self._levels(self._final[0]))
 
     def residual(self, model, gains):
+        self._final.pop(0)
         return BandImages(np.full((1, 2, 2), self._rms.pop(0)), np.ones(1))
 
     def levels(self, *_):
-        self._final.pop(0)
         return self._levels(self._final[0])
 
     @staticmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arl.deconvolution import CleanOptions
+from arl.deconvolution import CleanOptions, CleanResult
 from arl.restoration import Beam
 from ical.imager import BandImages, Imager, fit_beams
 from ical.parameters import MinorLoop, Parameters
@@ -95,10 +95,14 @@ class Cleaner:
                 model, residual = found.model, new
                 rms.append(new.rms)
             tell(number)
-            if after > (1 - LEAST_GAIN) * before or not found.finds_more(self.imager.levels(
-                    new, self.psf, self.edges, self.beam, self.options)):
+            if after > (1 - LEAST_GAIN) * before or (found.finished and not self._more(found, new)):
                 break
         return model, residual, rms
+
+    def _more(self, found: CleanResult, residual: BandImages) -> bool:
+        """Whether another loop would find something new, seen in the residual that one left."""
+        return found.finds_more(self.imager.levels(
+            residual, self.psf, self.edges, self.beam, self.options))
 
 
 def image(
