@@ -19,6 +19,8 @@ from distributed import Client
 SAMPLE_INTERVAL_S = 0.5
 #: The kernel walks all pages of a process to tell its PSS, which takes it 10 ms and more.
 PSS_INTERVAL_S = 10.0
+#: Kinds of tasks that are no work: `ical.cluster.Cluster.hold` places the others with them.
+OF_PLACEMENT = frozenset({"holding"})
 
 
 def host_name() -> str:
@@ -178,11 +180,13 @@ class StageMeter:
         stream = self.client.get_task_stream(start=self.began, plot=False)
         per_host: dict[str, dict] = defaultdict(lambda: {"tasks": 0, "seconds": 0.0, "kinds": {}})
         for record in stream:
+            kind = str(record["key"]).split("-")[0]
+            if kind in OF_PLACEMENT:
+                continue
             name = hosts.get(record["worker"]) or info.get(record["worker"], {}).get("host")
             if name is None:  # a worker that died meanwhile
                 name = "lost"
             entry = per_host[name]
-            kind = str(record["key"]).split("-")[0]
             entry["tasks"] += 1
             entry["seconds"] += sum(s["stop"] - s["start"] for s in record["startstops"])
             entry["kinds"][kind] = entry["kinds"].get(kind, 0) + 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ical.cluster import connect
-from ical.metrics import host_name
+from ical.metrics import StageMeter, host_name
 
 pytestmark = pytest.mark.integration
 
@@ -50,3 +50,14 @@ def test_a_round_goes_on_where_a_worker_that_holds_something_is_lost():
 def test_nothing_is_held_where_there_is_nobody_to_share_with(one_worker):
     with one_worker.connect() as cluster:
         assert cluster.hold() == {}
+
+
+def test_what_is_held_counts_as_nobodys_work():
+    with connect(None, workers=2, threads=1, memory_limit=None) as cluster:
+        meter = StageMeter(cluster.client).start()
+        held = cluster.hold()
+        round_ = [cluster.submit(host_name(), abs, -n, held=held) for n in range(6)]
+        cluster.client.gather(round_)
+        tasks = meter.stop()["tasks"]
+    assert {host: work["kinds"] for host, work in tasks.items()} == {host_name(): {"abs": 6}}
+    assert tasks[host_name()]["tasks"] == 6
