@@ -200,3 +200,38 @@ all: {vars: {ansible_connection: local}}
     told = " ".join(result.stdout.split())
     sentence = "Nothing of the swarm was changed. one, two does not have the image ical-swarm:0123"
     assert (result.returncode == 0, sentence in told) == (there, not there), result.stdout
+
+
+#: In place of docker: it fails so often with what the engine says, and notes each attempt.
+SLOW_DOCKER = """#!/bin/sh
+echo "$*" >>{attempts}
+test "$(wc -l <{attempts})" -gt {fails} && exit 0
+echo 'docker: Error response from daemon: {says}.' >&2
+echo "See 'docker run --help'." >&2
+exit 125
+"""
+LATE = "attaching to network failed: context deadline exceeded"
+
+
+@pytest.mark.parametrize(("fails", "says", "attempts", "told"), [
+    (0, LATE, 1, ""),
+    (2, LATE, 3, ""),
+    (9, LATE, 4, "one starts no container on the overlay ical-net: docker: Error response from"),
+    (9, "no such image", 1, "no such image. The engine's log on that host says more: journalctl")])
+def test_a_host_that_gets_the_network_late_is_asked_again(playbook, tmp_path, monkeypatch, fails,
+                                                          says, attempts, told):
+    seen = tmp_path / "attempts"
+    (tmp_path / "docker").write_text(SLOW_DOCKER.format(attempts=seen, fails=fails, says=says))
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    book = tmp_path / "echo.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  vars: {{swarm_network: ical-net, swarm_echo: echo, swarm_image: i, swarm_echo_port: "7777"}}
+  tasks: [{{include_tasks: {ROOT}/roles/swarm/tasks/echo.yml}}]
+""")
+    result = playbook("-i", "one,", "-c", "local", str(book), "-e", "swarm_timeout=60")
+    assert (result.returncode == 0) == (not told), result.stdout
+    assert told in " ".join(result.stdout.split())
+    assert seen.read_text().count("run --detach --rm") == attempts
