@@ -8,6 +8,7 @@ engine for new log lines over the task's own connection about once a second and 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ ARGUMENTS = {
 TITLES = {"model": "Model", "image": "Imaging", "selfcal": "ICAL", "report": "Report"}
 DEAD = ("Rejected", "Failed", "Shutdown", "Orphaned")  # a task in these states starts no container
 LOST_LIMIT = 60.0  # s without an answer before the follower gives up
+#: Lines of what is asked for: a connection or sudo may add some of their own.
+CONTAINER = re.compile(r"^[0-9a-f]{64}$", re.MULTILINE)
+STAMPED = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 LABEL = "com.docker.swarm.service.name"
 
 
@@ -111,6 +115,16 @@ def moment_before(stamped: str) -> str:
     return (read - timedelta(seconds=1)).isoformat() + "Z"
 
 
+def split_poll(text: str) -> tuple[dict | None, list[str]]:
+    """The state in a poll's answer, None where there is none, and the log after it."""
+    _, found, rest = text.partition("{")
+    state, _, log = (found + rest).partition("\n")
+    try:
+        return json.loads(state), [line for line in log.split("\n") if STAMPED.match(line)]
+    except ValueError:
+        return None, []
+
+
 def readable(lines: list[str], log: Log, events: bool) -> list[str]:
     """Lines to show; of several progress events of one stage read at once the last is enough."""
     if not events:
@@ -162,12 +176,16 @@ class ActionModule(ActionBase):
         }
 
     def _shell(self, command: str) -> tuple[int, str]:
-        """Run a command on the host; exit code 255 when the host does not answer."""
+        """Run a command on the host; exit code 255 when the host does not answer.
+
+        What SSH itself says, as that it closes a connection, comes apart from what the command says.
+        """
         try:
-            answer = self._low_level_execute_command(command)
+            answer = self._low_level_execute_command(f"({command}) 2>&1")
         except AnsibleConnectionFailure as error:
             return 255, to_text(error)
-        return answer["rc"], answer["stdout"] + answer.get("stderr", "")
+        # a terminal, as SSH makes one, ends its lines with a carriage return too
+        return answer["rc"], answer["stdout"].replace("\r\n", "\n")
 
     def _find(self, name: str, limit: float) -> str:
         """Identity of the newest container of that name or service, waited for."""
@@ -180,7 +198,7 @@ class ActionModule(ActionBase):
         told = ""
         while time.monotonic() < deadline:
             code, text = self._shell(command)
-            found = text.split()
+            found = CONTAINER.search(text)
             if code == 0 and found:
                 return found[0]
             told = text.strip() or self._refusal(quoted)
@@ -221,13 +239,7 @@ class ActionModule(ActionBase):
         form = shlex.quote("{{json .State}}")
         code, text = self._shell(
             f"docker inspect --type container --format {form} {container} && "
-            f"docker logs --timestamps {since}{container} 2>&1"
+            f"docker logs --timestamps {since}{container}"
         )
-        if code != 0:
-            return None, []
-        head, _, rest = text.partition("\n")
-        try:
-            state = json.loads(head)
-        except ValueError:
-            return None, []
-        return state, log.add(rest.splitlines())
+        state, stamped = split_poll(text) if code == 0 else (None, [])
+        return state, log.add(stamped)

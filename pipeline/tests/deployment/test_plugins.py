@@ -157,6 +157,44 @@ def test_no_line_is_lost_or_repeated_when_since_is_inclusive_and_streams_interle
     assert log.tail == ["two", "three", "four"]
 
 
+@pytest.fixture(name="over_ssh")
+def over_ssh_fixture(follow):
+    """The plugin on a host whose answers come as from a terminal, SSH's own words beside them."""
+    def action(*said):
+        action = follow.ActionModule.__new__(follow.ActionModule)
+        answers = iter(said)
+        action._low_level_execute_command = lambda command: {
+            "rc": 0, "stdout": next(answers).replace("\n", "\r\n"),
+            "stderr": "Shared connection to 127.0.0.1 closed.\r\n"}
+        return action
+
+    return action
+
+
+def test_what_ssh_and_sudo_say_is_no_container(over_ssh):
+    identity = "5944fbdf0e1e68a204b026ea454124071f7741a43e8027570ba8aefb524c2064"
+    sudo = "sudo: unable to resolve host one: Name or service not known\n"
+    assert over_ssh(sudo + identity + "\n" + identity[::-1] + "\n")._find("x", 1) == identity
+    # no container yet, nor a task that tells why; then there is one
+    assert over_ssh("", "Preparing 1 second ago\n", identity + "\n")._find("x", 5) == identity
+
+
+def test_a_service_that_cannot_start_is_told_without_what_ssh_says(over_ssh, follow):
+    with pytest.raises(follow.AnsibleActionFail) as told:
+        over_ssh("", 'Rejected 1 second ago "no such image"\n')._find("ical-probe", 5)
+    assert str(told.value) == (
+        'No container of ical-probe started: Rejected 1 second ago "no such image".')
+
+
+def test_what_ssh_and_sudo_say_is_neither_state_nor_log(over_ssh, follow):
+    log = follow.Log(keep=5)
+    said = ('sudo: a warning\n{"Status": "running"}\n2026-01-01T00:00:01.5Z one {two}\n'
+            "Connection to 127.0.0.1 closed.\n")
+    assert over_ssh(said)._poll("c", log) == ({"Status": "running"}, ["one {two}"])
+    assert log.since == "2026-01-01T00:00:00Z"
+    assert over_ssh("sudo: a warning\n")._poll("c", log) == (None, [])
+
+
 def test_a_line_that_is_no_event_is_not_parsed(follow):
     assert follow.parse("{broken") is None
     assert follow.parse('{"no": "event"}') is None
