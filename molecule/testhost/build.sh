@@ -38,6 +38,7 @@ chmod 0755 "$work/customize.sh"
 
 mmdebstrap --quiet --variant=minbase --mode=root --format=tar \
   --include=systemd,systemd-sysv,dbus,python3,python3-apt,sudo,iproute2,iptables,procps,ca-certificates,kmod \
+  --include=openssh-server \
   --skip=cleanup/apt/cache --skip=cleanup/apt/lists \
   --customize-hook="$work/customize.sh \"\$1\"" \
   --customize-hook="copy-in $work/test-host.conf /etc/systemd/system/docker.service.d" \
