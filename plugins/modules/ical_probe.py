@@ -72,6 +72,8 @@ from ansible.module_utils.ical_host import (
 )
 
 OURS = "org.ical-swarm"
+#: Of Intel's processors since 2013 and AMD's since 2015: radler's wheel is built for them.
+WANTED_INSTRUCTIONS = ("avx2", "fma", "bmi2")
 ACTING_LABEL = "org.ical-swarm.acting"  # of the node of the manager that acts for all
 
 
@@ -100,6 +102,12 @@ def memory() -> int:
     return int(found.group(1)) * 1024 if found else 0
 
 
+def lacking_instructions(cpuinfo: str) -> list[str]:
+    """Instruction sets of WANTED_INSTRUCTIONS that no processor has; [] where they are not told."""
+    found = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return [name for name in WANTED_INSTRUCTIONS if found and name not in found.group(1).split()]
+
+
 def describe_host(wanted: dict) -> dict:
     """What there is beside the engine."""
     names = ("docker", "swarm", "image", "registry")
@@ -112,6 +120,7 @@ def describe_host(wanted: dict) -> dict:
         "vxlan": has_kernel_module("vxlan", platform.release()),
         "system": system(),
         "machine": platform.machine(),
+        "lacking": lacking_instructions(text("/proc/cpuinfo")),
         "python": platform.python_version(),
         "root": os.geteuid() == 0,
         "init": text("/proc/1/comm").strip(),

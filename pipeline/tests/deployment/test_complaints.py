@@ -39,7 +39,7 @@ GOOD = {
         "kernel": "6.1.0-18-amd64", "vxlan": True,
         "system": {"id": "debian", "version": "12", "name": "Debian GNU/Linux 12 (bookworm)",
                    "codename": "bookworm"},
-        "machine": "x86_64", "memory": 8 * GIB, "free": {"/var/lib": 100 * GIB},
+        "machine": "x86_64", "lacking": [], "memory": 8 * GIB, "free": {"/var/lib": 100 * GIB},
         "listeners": {"tcp 22": "sshd"},
         "state": {"docker": {}, "swarm": {}, "image": {}, "registry": {}},
     },
@@ -56,6 +56,9 @@ CASES: dict[str, tuple[str, dict, str]] = {
                "CentOS Linux 7 is not supported (Debian 12 and 13, Ubuntu 22.04 and 24.04 are)"),
     "processor": ("poor", {"host.machine": "aarch64"},
                   "its processor is aarch64; the wheels of the lock are for x86_64"),
+    "instructions": ("poor", {"host.lacking": ["avx2", "fma"]},
+                     "its processor has no avx2, fma, which the libraries of the image need: give "
+                     "a virtual machine the processor of its host"),
     "memory": ("poor", {"host.memory": 2 * GIB}, "it has 2.00 GB of memory; 3 GiB are needed"),
     "disk": ("poor", {"host.free": {"/var/lib": 7 * GIB}},
              "/var/lib has 7.00 GB free; 8 GiB are needed"),

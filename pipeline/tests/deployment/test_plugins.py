@@ -201,6 +201,13 @@ def test_a_line_that_is_no_event_is_not_parsed(follow):
     assert follow.parse('{"event": "error"}') == {"event": "error"}
 
 
+def test_instructions_that_a_processor_lacks_are_named(load_plugin):
+    lacking = load_plugin("modules/ical_probe.py", "ical_probe_module").lacking_instructions
+    assert lacking("processor\t: 0\nflags\t\t: fpu avx avx512bw fma bmi1 bmi2\n") == ["avx2"]
+    assert lacking("flags\t\t: fma avx2 bmi2\n") == []
+    assert lacking("processor : 0\n") == []
+
+
 def test_digest_follows_names_and_contents_and_nothing_else(filters, tmp_path):
     (tmp_path / "a.py").write_text("1")
     (tmp_path / "__pycache__").mkdir()
