@@ -136,7 +136,7 @@ def without_python(lines: list[str]) -> dict:
         "machine": seen.get("machine", ""), "memory": int(memory[0]) * 1024 if memory else 0,
         # of the columns of `df -P` the fourth
         "free": {"/var/lib": int(free[3]) * 1024 if len(free) > 3 else 0},
-        "clock_offset": 0.0, "routes": [], "mtu": 0, "kernel": "", "vxlan": None, "listeners": {},
+        "clock_offset": 0.0, "routes": [], "mtu": 0, "kernel": "", "vxlan": None, "lacking": [], "listeners": {},
         "state": {"docker": {}, "swarm": {}, "image": {}, "registry": {}},
     }
     return {"user": seen.get("user", ""), "python": seen.get("python", ""), "host": host}

@@ -72,9 +72,9 @@ from ansible.module_utils.ical_host import (
 )
 
 OURS = "org.ical-swarm"
+ACTING_LABEL = "org.ical-swarm.acting"  # of the node of the manager that acts for all
 #: Of Intel's processors since 2013 and AMD's since 2015: radler's wheel is built for them.
 WANTED_INSTRUCTIONS = ("avx2", "fma", "bmi2")
-ACTING_LABEL = "org.ical-swarm.acting"  # of the node of the manager that acts for all
 
 
 def system() -> dict:
@@ -103,7 +103,7 @@ def memory() -> int:
 
 
 def lacking_instructions(cpuinfo: str) -> list[str]:
-    """Instruction sets of WANTED_INSTRUCTIONS that no processor has; [] where they are not told."""
+    """Which of WANTED_INSTRUCTIONS the processor does not have; [] where it does not tell."""
     found = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
     return [name for name in WANTED_INSTRUCTIONS if found and name not in found.group(1).split()]
 

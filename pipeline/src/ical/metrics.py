@@ -15,6 +15,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from distributed import Client
+from distributed.utils import key_split
 
 SAMPLE_INTERVAL_S = 0.5
 #: The kernel walks all pages of a process to tell its PSS, which takes it 10 ms and more.
@@ -180,7 +181,7 @@ class StageMeter:
         stream = self.client.get_task_stream(start=self.began, plot=False)
         per_host: dict[str, dict] = defaultdict(lambda: {"tasks": 0, "seconds": 0.0, "kinds": {}})
         for record in stream:
-            kind = str(record["key"]).split("-")[0]
+            kind = key_split(record["key"])
             if kind in OF_PLACEMENT:
                 continue
             name = hosts.get(record["worker"]) or info.get(record["worker"], {}).get("host")
