@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.text.formatters import bytes_to_human
 
 IGNORED = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
@@ -126,6 +127,16 @@ def overlapping(routes: list[str], subnets: list[str]) -> list[str]:
     return [route for route in routes if any(ipaddress.ip_network(route).overlaps(our) for our in ours)]
 
 
+def lacking_space(free: dict[str, int], needed: int) -> list[str]:
+    """What is wrong with the free bytes by folder, where a deployment needs this many GiB in all.
+
+    Of several filesystems the engine's holds images and visibilities, and /var/lib what they are made of.
+    """
+    wanted = {path: needed if len(free) == 1 or path != "/var/lib" else min(needed, 4) for path in free}
+    return [f"{path} has {bytes_to_human(bytes_free)} free; {wanted[path]} GiB are needed"
+            for path, bytes_free in free.items() if bytes_free <= wanted[path] * 1024**3]
+
+
 def without_python(lines: list[str]) -> dict:
     """What a look at a host by `raw` alone tells, from its lines `NAME=VALUE`: `user`, `python`, and a `host` like that
     of ical_probe, in which what only Python can see is as it should be."""
@@ -225,5 +236,5 @@ class FilterModule:
             "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,
             "without_python": without_python, "complaint_rows": complaint_rows, "managers_advice": managers_advice,
             "echo_name": echo_name, "overlay_failures": overlay_failures, "ssh_tunnel": ssh_tunnel,
-            "thread_environment": thread_environment,
+            "thread_environment": thread_environment, "lacking_space": lacking_space,
         }

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible.module_utils.ical_engine import Engine, EngineError
+from ansible.module_utils.ical_engine import Engine, EngineSilent
 from ansible.module_utils.ical_host import (
     chains,
     links,
@@ -85,13 +85,13 @@ def view(engine: Engine) -> EngineView:
         swarm = engine.get("/info")["Swarm"]
         objects = {}
         if swarm.get("ControlAvailable"):
-            objects = {kind: engine.get(f"/{kind}s") for kind in ("service", "secret", "config")}
+            objects = {kind: engine.get(f"/{kind}s") for kind in ("service", "secret", "config", "node")}
         found = [engine.get(f"/containers/{item['Id']}/json") for item in
                  engine.get("/containers/json", all="1")]
         return EngineView(
             [item for item in found if item], engine.get("/networks"),
             engine.get("/volumes")["Volumes"] or [], engine.get("/images/json"), swarm, objects)
-    except EngineError:
+    except EngineSilent:
         return EngineView([], [], [], [], {}, {})
 
 
@@ -107,7 +107,10 @@ def engine_things(seen: EngineView) -> list[Thing]:
     things += [Thing("image", tag, "image" if tag.startswith("ical-swarm") else "other")
                for item in seen.images for tag in item["RepoTags"] or []]
     things += [of(kind, item["Spec"]["Name"], item["Spec"]["Labels"])
-               for kind, items in seen.objects.items() for item in items]
+               for kind, items in seen.objects.items() if kind != "node" for item in items]
+    things += [Thing("label", f"{label} of node {item['ID']}", "ours")
+               for item in seen.objects.get("node", []) for label in item["Spec"].get("Labels") or {}
+               if label.startswith(LABEL)]
     if seen.active:
         name = (seen.swarm.get("Cluster") or {}).get("ID") or "as a worker"
         things.append(Thing("swarm", name, "ours", seen.swarm["LocalNodeState"]))

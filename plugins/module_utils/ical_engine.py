@@ -6,12 +6,14 @@ The SDK that Debian ships knows nothing newer than its own release; reading need
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import socket
 import urllib.parse
 
-API = "/v1.41"
+#: The version of the API that is spoken, of engine 20.10, where the engine still does.
+API = (1, 41)
 SERVICE_LABEL = "com.docker.swarm.service.name"
 #: Label of a node: the name of its host in the inventory.
 HOST_LABEL = "org.ical-swarm.host"
@@ -19,6 +21,10 @@ HOST_LABEL = "org.ical-swarm.host"
 
 class EngineError(Exception):
     """The engine did not answer, or answered with an error; the text is for the user."""
+
+
+class EngineSilent(EngineError):
+    """The engine did not answer, or said that it cannot now."""
 
 
 class _SocketConnection(http.client.HTTPConnection):
@@ -34,6 +40,12 @@ class _SocketConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+def spoken_version(told: dict) -> str:
+    """Version of the API to speak with an engine that tells this of itself: newer ones have left the old behind."""
+    oldest = tuple(int(part) for part in told.get("MinAPIVersion", "0.0").split("."))
+    return "{}.{}".format(*max(API, oldest))
+
+
 class Engine:
     """One engine; every method is one GET."""
 
@@ -41,27 +53,35 @@ class Engine:
         self.path = path
         self.timeout = timeout
 
+    @functools.cached_property
+    def version(self) -> str:
+        """Version of the API that this engine and we speak."""
+        return spoken_version(self._ask("/version") or {})
+
     def get(self, resource: str, filters: dict[str, list[str]] | None = None, **query: str):
         """Decoded JSON of GET resource, or None when there is no such object.
 
-        Raises EngineError when the engine does not answer or reports another error.
+        Raises EngineSilent when the engine does not answer, EngineError when it refuses.
         """
         if filters:
             query["filters"] = json.dumps(filters)
-        url = API + resource + ("?" + urllib.parse.urlencode(query) if query else "")
+        return self._ask(f"/v{self.version}{resource}" + ("?" + urllib.parse.urlencode(query) if query else ""))
+
+    def _ask(self, url: str):
         connection = _SocketConnection(self.path, self.timeout)
         try:
             connection.request("GET", url)
             answer = connection.getresponse()
             body = answer.read()
         except OSError as error:
-            raise EngineError(f"the Docker engine does not answer on {self.path}: {error}") from error
+            raise EngineSilent(f"the Docker engine does not answer on {self.path}: {error}") from error
         finally:
             connection.close()
         if answer.status == 404:
             return None
         if answer.status >= 400:
-            raise EngineError(f"the Docker engine refused {resource}: {body.decode().strip()}")
+            kind = EngineError if answer.status < 500 else EngineSilent
+            raise kind(f"the Docker engine refused {url}: {body.decode().strip()}")
         return json.loads(body)
 
     def containers(self, labels: list[str]) -> list[dict]:

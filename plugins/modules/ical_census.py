@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: ical_census
 short_description: Take, keep and compare the census of a host
 description:
-  - Lists containers, networks, volumes, images, services, secrets, swarm membership, network links,
+  - Lists containers, networks, volumes, images, services, secrets, swarm membership, labels of nodes, network links,
     namespaces, listeners, mounts, processes, packages, firewall chains and kernel settings.
   - With C(keep) it is written to C(STATE_DIR/census.json) unless there is one; that is never overwritten.
   - With C(compare) it says what is new since C(before), and whose it is.
@@ -85,7 +85,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ical_census import Thing, judge, take
-from ansible.module_utils.ical_engine import Engine
+from ansible.module_utils.ical_engine import Engine, EngineError
 from ansible.module_utils.ical_host import read_json
 
 
@@ -120,8 +120,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    things = take(Engine(wanted["docker_socket"]), wanted["state_dir"], wanted["docker_root"],
-                  [f"tcp {port}" for port in wanted["ports"]], wanted["packages"])
+    try:
+        things = take(Engine(wanted["docker_socket"]), wanted["state_dir"], wanted["docker_root"],
+                      [f"tcp {port}" for port in wanted["ports"]], wanted["packages"])
+    except EngineError as error:
+        module.fail_json(msg=str(error))
     if wanted["keep"]:
         changed, rows = keep(things, Path(wanted["state_dir"]) / "census.json", module.check_mode)
         module.exit_json(changed=changed, census=rows)

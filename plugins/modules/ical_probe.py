@@ -20,7 +20,7 @@ options:
     type: path
     default: /var/run/docker.sock
   paths:
-    description: Folders whose free space is wanted.
+    description: Folders whose free space is wanted, beside that of the engine's data where it is on another filesystem.
     type: list
     elements: path
     default: []
@@ -59,7 +59,7 @@ import shutil
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ical_engine import HOST_LABEL, Engine, EngineError
+from ansible.module_utils.ical_engine import HOST_LABEL, SERVICE_LABEL, Engine, EngineError, EngineSilent
 from ansible.module_utils.ical_host import (
     has_kernel_module,
     link_mtu,
@@ -73,6 +73,7 @@ from ansible.module_utils.ical_host import (
 
 OURS = "org.ical-swarm"
 ACTING_LABEL = "org.ical-swarm.acting"  # of the node of the manager that acts for all
+JOINED_LABEL = "org.ical-swarm.joined"  # of a node that we brought into somebody else's swarm
 #: Of Intel's processors since 2013 and AMD's since 2015: radler's wheel is built for them.
 WANTED_INSTRUCTIONS = ("avx2", "fma", "bmi2")
 
@@ -89,11 +90,19 @@ def system() -> dict:
     }
 
 
-def free_space(path: str) -> int:
-    """Free bytes where this path is or will be."""
+def existing(path: str) -> str:
+    """This folder, or that in which it will be."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
-    return shutil.disk_usage(path).free
+    return path
+
+
+def free_space(paths: list[str]) -> dict[str, int]:
+    """Free bytes by path, of each filesystem by the first path that is or will be on it."""
+    first: dict[int, str] = {}
+    for path in paths:
+        first.setdefault(os.stat(existing(path)).st_dev, path)
+    return {path: shutil.disk_usage(existing(path)).free for path in first.values()}
 
 
 def memory() -> int:
@@ -108,8 +117,8 @@ def lacking_instructions(cpuinfo: str) -> list[str]:
     return [name for name in WANTED_INSTRUCTIONS if found and name not in found.group(1).split()]
 
 
-def describe_host(wanted: dict) -> dict:
-    """What there is beside the engine."""
+def describe_host(wanted: dict, root: str) -> dict:
+    """What there is beside the engine, whose data are or will be in the folder `root`."""
     names = ("docker", "swarm", "image", "registry")
     routes = text("/proc/net/route")
     return {
@@ -126,7 +135,7 @@ def describe_host(wanted: dict) -> dict:
         "init": text("/proc/1/comm").strip(),
         "cores": os.cpu_count(),
         "memory": memory(),
-        "free": {path: free_space(path) for path in wanted["paths"]},
+        "free": free_space([*wanted["paths"], root]),
         "listeners": listeners(),
         "packages": packages(),
         "dockerd": shutil.which("dockerd") or "",
@@ -140,7 +149,8 @@ def describe_node(node: dict) -> dict:
     name = (node.get("Description") or {}).get("Hostname", "")
     return {"id": node["ID"], "hostname": name, "host": labels.get(HOST_LABEL, name), "labelled": HOST_LABEL in labels,
             "role": node["Spec"]["Role"], "state": node["Status"]["State"],
-            "availability": node["Spec"]["Availability"], "acting": ACTING_LABEL in labels}
+            "availability": node["Spec"]["Availability"], "acting": ACTING_LABEL in labels,
+            "joined": JOINED_LABEL in labels}
 
 
 def swarm_nodes(engine: Engine) -> list[dict]:
@@ -156,7 +166,7 @@ def describe_engine(engine: Engine) -> dict:
     try:
         info = engine.get("/info")
         containers = engine.get("/containers/json", all="1")
-    except EngineError:
+    except EngineSilent:
         return {}
     options = " ".join(info.get("SecurityOptions") or [])
     swarm = info.get("Swarm") or {}
@@ -179,6 +189,9 @@ def describe_engine(engine: Engine) -> dict:
         "containers": {
             item["Names"][0].lstrip("/"): item["Labels"].get(OURS) == "1" for item in containers
         },
+        # of ours those that no service has, which nobody else removes
+        "loose": [item["Id"] for item in containers
+                  if item["Labels"].get(OURS) == "1" and SERVICE_LABEL not in item["Labels"]],
     }
 
 
@@ -189,6 +202,16 @@ def is_ours(engine: dict, record: dict) -> bool:
     """
     joining = record.get("status") == "joining" or record.get("node_id") == engine["node_id"]
     return engine["swarm"] != "inactive" and bool(record.get("made_by_us")) and joining
+
+
+def wait_for_engine(engine: Engine, timeout: int) -> dict:
+    """describe_engine() of an engine that has this many seconds to answer, {} of one that does not."""
+    limit = time.monotonic() + timeout
+    found = describe_engine(engine)
+    while not found and time.monotonic() < limit:
+        time.sleep(0.3)
+        found = describe_engine(engine)
+    return found
 
 
 def main() -> None:
@@ -203,13 +226,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    engine = Engine(module.params["docker_socket"])
-    limit = time.monotonic() + module.params["timeout"]
-    found = describe_engine(engine)
-    while not found and time.monotonic() < limit:
-        time.sleep(0.3)
-        found = describe_engine(engine)
-    host = describe_host(module.params)
+    try:
+        found = wait_for_engine(Engine(module.params["docker_socket"]), module.params["timeout"])
+    except EngineError as error:
+        module.fail_json(msg=str(error))
+    host = describe_host(module.params, found.get("root", "/var/lib/docker"))
     if found:
         found["swarm_ours"] = is_ours(found, host["state"]["swarm"])
     # the action plugin of this name makes host.clock_offset of it

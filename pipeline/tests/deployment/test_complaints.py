@@ -62,6 +62,9 @@ CASES: dict[str, tuple[str, dict, str]] = {
     "memory": ("poor", {"host.memory": 2 * GIB}, "it has 2.00 GB of memory; 3 GiB are needed"),
     "disk": ("poor", {"host.free": {"/var/lib": 7 * GIB}},
              "/var/lib has 7.00 GB free; 8 GiB are needed"),
+    "disk of the engine": (
+        "engine", {"host.free": {"/var/lib": 5 * GIB, "/data/docker": 6 * GIB}},
+        "/data/docker has 6.00 GB free; 8 GiB are needed"),
     "overlap": ("poor", {"host.routes": ["10.79.2.0/24", "192.0.2.0/24"]},
                 "it has routes to 10.79.2.0/24, which overlap with swarm_subnet or "
                 "swarm_address_pool: give others"),
@@ -300,3 +303,18 @@ def test_a_host_without_the_shared_measurement_set_is_named(playbook, tmp_path):
     assert rows(result.stdout) == {"good": [
         "it has no /no/target.ms, which every host must have with ms_access shared: mount it there "
         "under the same path, or give ms_access distribute"]}
+
+
+def test_members_of_the_managers_swarm_may_serve_and_those_of_another_may_not(playbook, tmp_path):
+    hosts = Hosts(tmp_path)
+    theirs = {"engine.swarm": "active", "engine.node_id": "n",
+              "engine.swarm_managers": ["192.0.2.1"]}
+    hosts.add("head", theirs | {"engine.swarm_manager": True, "engine.node_address": "192.0.2.1"})
+    hosts.add("member", theirs | {"engine.node_address": "192.0.2.2"})
+    hosts.add("elsewhere", theirs | {"engine.swarm_managers": ["192.0.2.9"]})
+    hosts.add("free", {})
+    result = hosts.preflight(playbook, ["head"], "--tags", "preflight",
+                             "-e", "swarm_use_existing=true")
+    assert rows(result.stdout) == {"elsewhere": [
+        "it is in the swarm of 192.0.2.9, which is that of no host in the group managers: "
+        "leave it"]}

@@ -1,12 +1,16 @@
 """The Ansible plugins of the deployment: lines for people, no line lost or shown twice, digests."""
 
 import re
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
 import pytest
 import yaml
+from ansible.module_utils.ical_engine import Engine, EngineError, EngineSilent, spoken_version
 
 from ical import overlay
 
@@ -105,6 +109,43 @@ def test_the_manager_that_acted_is_known_by_the_label_of_its_own_node(load_plugi
 
     found = probe.describe_engine(Engine())
     assert (found["swarm_acts"], found["swarm_acted"]) == (True, acted)
+
+
+@pytest.mark.parametrize(("told", "spoken"), [
+    ({}, "1.41"), ({"ApiVersion": "1.41", "MinAPIVersion": "1.12"}, "1.41"),
+    ({"ApiVersion": "1.52", "MinAPIVersion": "1.44"}, "1.44")])
+def test_an_engine_is_spoken_to_in_a_version_that_it_knows(told, spoken):
+    assert spoken_version(told) == spoken
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, EngineError), (503, EngineSilent)])
+def test_an_engine_that_refuses_is_not_taken_for_none(tmp_path, status, kind, load_plugin):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):  # the name is that of the base class
+            self.send_response(status)
+            self.send_header("Content-Length", "7")
+            self.end_headers()
+            self.wfile.write(b"too old")
+
+        def address_string(self):
+            return "engine"
+
+        def log_message(self, *arguments):
+            """Say nothing."""
+
+    path = str(tmp_path / "docker.sock")
+    with socketserver.ThreadingUnixStreamServer(path, Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(EngineError, match="too old") as caught:
+            Engine(path).get("/info")
+        assert type(caught.value) is kind
+        probe = load_plugin("modules/ical_probe.py", "ical_probe")
+        if kind is EngineSilent:
+            assert probe.describe_engine(Engine(path)) == {}
+        else:
+            with pytest.raises(EngineError):
+                probe.describe_engine(Engine(path))
+        server.shutdown()
 
 
 @pytest.mark.parametrize(("variables", "told"), [

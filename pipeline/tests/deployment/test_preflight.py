@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[3]
     ("ms_access=shard", "must be one of: auto, shared, distribute"),
     ("ms_acces=shared", "No role knows ms_acces"),
     ("fetch_visibilities=some", "fetch_visibilities is 'some'; give true (all of them), false"),
+    ("image_registry=https://reg.example", "image_registry is https://reg.example; images are "
+     "named by host, port and folder alone"),
     ("arl_tarball_url=gopher://x", "must be an http, https, ftp or file URL"),
 ])
 def test_a_mistake_is_told_before_anything_is_changed(playbook, tmp_path, wrong, told):
@@ -166,6 +169,28 @@ def test_nobody_who_answers_is_not_success(playbook, pair):
     assert "away does not answer, nor does any other host" in " ".join(result.stdout.split())
 
 
+@pytest.mark.parametrize("options", [(), ("--limit", "all")])
+@pytest.mark.parametrize(("broken", "told"), [
+    ("ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0", "away does not answer: "),
+    ("ansible_connection: local, ansible_python_interpreter: /no/python",
+     "away answers, but no module of Ansible runs there: "),
+])
+def test_one_host_that_cannot_be_worked_on_does_not_keep_the_others(playbook, tmp_path, broken,
+                                                                    told, options):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(f"""
+managers: {{hosts: {{here: {{ansible_connection: local}}}}}}
+workers: {{hosts: {{away: {{{broken}}}}}}}
+""")
+    result = playbook("-i", str(inventory), "teardown.yml", *options,
+                      "-e", f"ical_state_dir={tmp_path / 'state'}")
+    said = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "here is released." in said
+    assert "away could not be released; everything else is." in said
+    assert told in said
+
+
 @pytest.mark.parametrize(("asked", "told"), [
     ("nowhere,here", "nowhere is not in the inventory."),
     ("here", "No manager would be left: make another host a manager first"),
@@ -235,3 +260,23 @@ def test_a_host_that_gets_the_network_late_is_asked_again(playbook, tmp_path, mo
     assert (result.returncode == 0) == (not told), result.stdout
     assert told in " ".join(result.stdout.split())
     assert seen.read_text().count("run --detach --rm") == attempts
+
+
+def test_why_a_host_does_not_join_is_told_without_the_token(playbook, tmp_path):
+    book = tmp_path / "tried.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  tasks: [{{include_tasks: {ROOT}/roles/swarm/tasks/tried.yml}}]
+""")
+    variables = {"swarm_attempt": "join the swarm of head at 192.0.2.1:2377", "swarm_hint": "x",
+                 "swarm_tried": {"msg": "refused SWMTKN-1-4abc-9xyz: connection timed out."}}
+    result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
+    told = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert ("one could not join the swarm of head at 192.0.2.1:2377: refused SWMTKN-...: "
+            "connection timed out. Note that x.") in told
+    assert "4abc" not in told
+    variables["swarm_tried"] = {"actions": ["joined"]}
+    assert playbook("-i", "one,", "-c", "local", str(book), "-e",
+                    json.dumps(variables)).returncode == 0

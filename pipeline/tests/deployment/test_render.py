@@ -92,6 +92,14 @@ def test_the_overlay_holds_all_containers_and_no_pool_overlaps_it(rendered):
         host: "manager" if host == HOSTS[0] else "worker" for host in HOSTS}
 
 
+def test_the_overlay_fits_the_narrowest_link_between_the_hosts(playbook, rendered, tmp_path):
+    assert load(rendered / "network.yml")["driver_options"] == {}
+    seen = {f"node{mtu}": {"preflight_host": {"mtu": mtu}} for mtu in (0, 1450, 9000)}
+    folder = render(playbook, tmp_path, ["node00"], seen)
+    assert load(folder / "network.yml")["driver_options"] == {
+        "com.docker.network.driver.mtu": "1450"}
+
+
 @pytest.mark.parametrize(("workers", "heirs"), [
     # managers write the copy themselves, where they can
     (["node00", "node01", "node02", "node03"], "node01,node02"),
