@@ -34,9 +34,9 @@ STAGE_START_S = 4.0
 TASK_S = 2e-3
 
 # --- disk, bytes per visibility --------------------------------------------------------------
-#: Data, weight, flag.
+#: Data, weight, flag: as observed, and as corrected.
 DISK_VISIBILITY = 8 + 4 + 1
-#: A further column: without gain errors (simulated data only), or corrected.
+#: A further column, without gain errors: of simulated data only.
 DISK_COLUMN = 8
 #: FITS images of a stage and band: dirty, psf, model, residual, restored, corrected for the beam.
 IMAGES_PER_BAND = 6
@@ -165,8 +165,9 @@ def disk_bytes(sizes: Sizes) -> int:
 
 def visibility_bytes(sizes: Sizes) -> int:
     """Bytes of all partitions on disk."""
-    columns = (1 if sizes.components else 0) + (1 if sizes.selfcal else 0)
-    visibilities = sizes.visibilities * (DISK_VISIBILITY + columns * DISK_COLUMN)
+    each = (DISK_VISIBILITY * (2 if sizes.selfcal else 1)
+            + (DISK_COLUMN if sizes.components else 0))
+    visibilities = sizes.visibilities * each
     return visibilities + sizes.times * sizes.baselines * sizes.bands * UVW_BYTES
 
 
