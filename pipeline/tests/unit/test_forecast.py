@@ -201,6 +201,16 @@ def test_the_image_is_advised_from_the_data(tmp_path):
     assert wider.npixel == shorter.npixel
 
 
+@pytest.mark.parametrize(("text", "products"), [("", 1), ("selfcal: {jones: {G: diagonal}}", 4)])
+def test_disk_of_correlations_is_counted_for_each(tmp_path, text, products):
+    """Of two receptors all four that the Measurement Set has are stored, as observed and corrected.
+    """
+    measurement_set(tmp_path)
+    sizes = sizes_of(run_of(tmp_path, text))
+    uvw = sizes.times * sizes.baselines * sizes.bands * 24
+    assert visibility_bytes(sizes) == 24 * products * 2 * (8 + 4 + 1) + uvw
+
+
 def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
     measurement_set(tmp_path, diameter=0.0)
     with pytest.raises(InputError, match="does not know the diameter of its antennas"):
