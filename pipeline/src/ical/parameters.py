@@ -377,8 +377,9 @@ class Selfcal(Section):
         Interpolation(), description="how the solutions of each term are applied between the "
         "centres of their intervals")
     reference_antenna: str | None = Field(
-        None, min_length=1, description="name of the antenna whose phases are zero; null: the "
-        "first with a solution")
+        None, min_length=1, description="name of the antenna whose phases are zero (where it is "
+        "flagged the others go on continuously); null: the first with at least half as many "
+        "solutions as any other")
     global_solution: bool = Field(
         False, description="one T and G solution over all channels (true) or one per channel")
     cycles: int = Field(5, ge=1, description="most cycles")
