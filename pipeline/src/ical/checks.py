@@ -390,11 +390,15 @@ def _gain_file(path: str, term: str, key: str) -> Problems:
 def _start_model(p: Parameters, key: str, path: str) -> Problems:
     """A catalogue or an image."""
     from arl.io.fits import is_image
+    from arl.sky import form_of
 
     if is_image(path):
         yield from _model_image(p, key, path)
-    else:
+    elif form_of(Path(path)) is not None:
         yield from _catalogue(key, path)
+    else:
+        yield Problem(key, f"{path} is neither a FITS image nor a CSV of components (a name in "
+                      ".csv); give one of the two, or null.")
 
 
 def _model_image(p: Parameters, key: str, path: str) -> Problems:
