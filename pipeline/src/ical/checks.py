@@ -332,9 +332,6 @@ def _files(p: Parameters) -> Problems:
         yield from _mask(p.imaging.mask)
     if p.imaging.primary_beam is not None:
         yield from _named("imaging.primary_beam", p.imaging.primary_beam, ("airy", "none"), _beam)
-    if p.image_beam[0] == "airy" and not p.image_beam[1]:
-        yield Problem("imaging.primary_beam", "airy needs the aperture of a station; give "
-                      "input.station_diameter.", ("input.station_diameter",))
     if p.quality.catalogue is not None and not p.simulated:
         yield from _named("quality.catalogue", p.quality.catalogue, tuple(CATALOGUES), _catalogue)
     if p.simulated:

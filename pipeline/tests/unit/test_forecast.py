@@ -16,6 +16,7 @@ from benchmarks.large import large
 from ical.forecast import Sizes, disk_bytes, forecast, sizes_of, visibility_bytes
 from ical.memory import driver_memory, worker_memory
 from ical.parameters import Imaging, Input, Parameters, Resources, load
+from ical.stages import ingest
 from ical.stages.model import set_up
 
 SIZES = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
@@ -232,6 +233,27 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
             "input": Input(measurement_set=str(tmp_path / "a.ms"), station_diameter=40.0)})
         with pytest.raises(InputError, match=words):
             sizes_of(parameters)
+
+
+def test_an_airy_beam_has_the_diameter_that_is_given_or_that_of_the_antennas(tmp_path):
+    measurement_set(tmp_path, diameter=np.array([13.5, 13.501, 13.5]))
+    run = run_of(tmp_path, "imaging: {npixel: 64, primary_beam: airy}")
+    assert ingest.set_up(run)[1].station_diameter == 13.5
+    given = run.input.model_copy(update={"station_diameter": 40.0})
+    run = run.model_copy(update={"input": given})
+    assert ingest.set_up(run)[1].station_diameter == 40.0
+
+
+@pytest.mark.parametrize(("diameter", "words"), [
+    (0.0, "antennas without a diameter"), (np.array([25.0, 0.0, 25.0]), "without a diameter"),
+    (np.array([13.5, 15.0, 15.0]), r"antennas of 13\.5 to 15 m; give input\.station_diameter"),
+])
+def test_an_airy_beam_needs_antennas_that_agree(tmp_path, diameter, words):
+    measurement_set(tmp_path, diameter=diameter)
+    with pytest.raises(InputError, match=words):
+        sizes_of(run_of(tmp_path, "imaging: {npixel: 64, primary_beam: airy}"))
+    plain = run_of(tmp_path, "imaging: {npixel: 64}")
+    assert ingest.set_up(plain)[1].station_diameter == 0
 
 
 def simulated(tmp_path, uv_range, r_max, section="imaging"):

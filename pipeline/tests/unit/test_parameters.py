@@ -413,16 +413,6 @@ def test_what_is_asked_of_a_measurement_set_must_be_in_it(tmp_path, change, word
     assert words in mistakes(path)[0]
 
 
-def test_the_beam_of_a_measurement_set_needs_the_aperture_of_a_station(tmp_path):
-    smallest_ms(tmp_path / "some.ms")
-    asked = {"input.measurement_set": "some.ms", "imaging.primary_beam": "airy"}
-    (found,) = mistakes(write(tmp_path, asked, drop="observation"))
-    assert found == ("imaging.primary_beam: airy needs the aperture of a station; give "
-                     "input.station_diameter.")
-    known = asked | {"input.station_diameter": 35.0}
-    assert load(write(tmp_path, known, drop="observation")).image_beam == ("airy", 35.0)
-
-
 @pytest.mark.parametrize("field", [0, "0", "target", None])
 def test_a_field_is_a_number_or_a_name(tmp_path, field):
     smallest_ms(tmp_path / "some.ms")
