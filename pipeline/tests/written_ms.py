@@ -15,7 +15,7 @@ LINEAR = ("XX", "XY", "YX", "YY")
 def write_ms(
     path: Path, rows: dict[str, np.ndarray], frequency: np.ndarray, *,
     correlations: tuple[str, ...] = LINEAR, fields: tuple[str, ...] = ("target",),
-    windows: int = 1, n_antenna: int = 4, diameter: float = 35.0,
+    windows: int = 1, n_antenna: int = 4, diameter: float | np.ndarray = 35.0,
     phase_centre: tuple[float, float] = (0.5, -1.0), spectrum: bool = True,
 ) -> str:
     """Write a Measurement Set whose main columns are `rows`, by name.
@@ -43,7 +43,7 @@ def write_ms(
     with table(f"{path}::ANTENNA", readonly=False, ack=False) as antennas:
         antennas.addrows(n_antenna)
         antennas.putcol("NAME", [f"A{k}" for k in range(n_antenna)])
-        antennas.putcol("DISH_DIAMETER", np.full(n_antenna, diameter))
+        antennas.putcol("DISH_DIAMETER", np.broadcast_to(diameter, n_antenna).copy())
     return str(path)
 
 

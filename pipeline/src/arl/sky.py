@@ -16,6 +16,8 @@ from arl.restoration import Beam, gaussian
 if TYPE_CHECKING:
     from astropy.table import Column, Table
 
+#: Kinds of files that catalogues come in, and astropy's names of them.
+FORMS = {"CSV": "ascii.csv", "FITS": "fits", "VOTable": "votable"}
 CATALOGUES = {"gleam": "gleam_2015_ra30_dec-60.csv"}
 #: Columns that name the same thing: our own CSV first, then GLEAM EGC (VizieR VIII/100, and as
 #: its authors published it). Of several fluxes the first that a component has is taken.
@@ -83,15 +85,30 @@ def load_catalogue(name_or_path: str) -> Components:
     path = Path(name_or_path)
     if not path.is_file():
         raise InputError(f"There is no catalogue {name_or_path!r}: give gleam or a file's path.")
-    name = path.name.lower().removesuffix(".gz")
-    form = ("fits" if name.endswith((".fits", ".fit")) else
-            "ascii.csv" if name.endswith(".csv") else "votable")
-    comment = {"comment": "#"} if form == "ascii.csv" else {}
+    form = form_of(path)
+    if form is None:
+        raise InputError(f"Catalogue {path} is none: it is neither CSV (a name in .csv) nor FITS "
+                         f"(.fits) nor a VOTable.")
+    comment = {"comment": "#"} if form == "CSV" else {}
     try:
-        table = Table.read(path, format=form, **comment)
+        table = Table.read(path, format=FORMS[form], **comment)
     except Exception as error:  # astropy raises many kinds for a file it can't read
-        raise InputError(f"Catalogue {path} can't be read as {form}: {error}.") from error
+        from arl.io.fits import reason
+
+        raise InputError(f"Catalogue {path} can't be read as {form}: {reason(error)}.") from error
     return _components(table, name_or_path)
+
+
+def form_of(path: Path) -> str | None:
+    """Which of FORMS a file is, CSV and FITS by its name; None: none of them."""
+    from astropy.io.votable import is_votable
+
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith((".fits", ".fit")):
+        return "FITS"
+    if name.endswith(".csv"):
+        return "CSV"
+    return "VOTable" if is_votable(path) else None
 
 
 def _components(table: Table, name: str) -> Components:

@@ -107,9 +107,12 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
 
 
-def data_group(column: str, description: str, date: str | None = None) -> dict[str, str]:
+def data_group(
+    column: str, description: str, date: str | None = None, *, weight: str = "WEIGHT",
+    flag: str = "FLAG",
+) -> dict[str, str]:
     """An entry of `data_groups`: a version of the visibilities and what belongs to it."""
-    return {"correlated_data": column, "weight": "WEIGHT", "flag": "FLAG", "uvw": "UVW",
+    return {"correlated_data": column, "weight": weight, "flag": flag, "uvw": "UVW",
             "field_and_source": "field_and_source_base_xds", "description": description,
             "date": date or _now()}
 
@@ -149,7 +152,8 @@ def stokes_i(
     """Stokes I of a column and its weights, both (time, baseline, chan).
 
     I is the mean of the two parallel hands, each weighted alike, and a sample counts only where
-    neither is flagged; its weight is that of the mean, 4 / (1/w1 + 1/w2).
+    neither is flagged; its weight is that of the mean, 4 / (1/w1 + 1/w2). Weights and flags are
+    those of the column's data group.
 
     Returns
     -------
@@ -167,13 +171,21 @@ def stokes_i(
     if hands is None:
         raise InputError(f"Stokes I can't be made from correlations {', '.join(products)}.")
     index = slice(None) if len(hands) == len(products) else [products.index(h) for h in hands]
+    columns = (column, *_weight_and_flag(dataset, column))
     shape = dataset[column].shape[:-1]
     vis, weight = np.empty(shape, np.complex64), np.empty(shape, np.float32)
     for times in _chunks_of(dataset[column]):
         part = dataset.isel(time=times)
         vis[times], weight[times] = combine_hands(
-            *(part[name].values[..., index] for name in (column, "WEIGHT", "FLAG")))
+            *(part[name].values[..., index] for name in columns))
     return vis, weight
+
+
+def _weight_and_flag(dataset: xr.Dataset, column: str) -> tuple[str, str]:
+    """The names of a column's weights and flags."""
+    group = next(g for g in dataset.attrs["data_groups"].values()
+                 if g["correlated_data"] == column)
+    return group["weight"], group["flag"]
 
 
 def _chunks_of(array: xr.DataArray) -> Iterator[slice]:
@@ -185,16 +197,20 @@ def _chunks_of(array: xr.DataArray) -> Iterator[slice]:
 
 
 def receptors(dataset: xr.Dataset, column: str = "VISIBILITY") -> np.ndarray | None:
-    """Correlations of two receptors as matrices (time, baseline, chan, 2, 2); None: Stokes I.
+    """Correlations of two receptors as matrices (time, baseline, chan, 2, 2); None: Stokes I."""
+    return as_matrices(dataset[column].values) if dataset.sizes["polarization"] > 1 else None
+
+
+def as_matrices(values: np.ndarray) -> np.ndarray:
+    """Visibilities, or weights, of two receptors' correlations (..., pol) as matrices (..., 2, 2).
 
     Where only the parallel hands were kept the others are zero.
     """
-    vis = dataset[column].values
-    if vis.shape[-1] == 2:
-        four = np.zeros((*vis.shape[:-1], 4), vis.dtype)
-        four[..., [0, 3]] = vis
-        vis = four
-    return vis.reshape(*vis.shape[:-1], 2, 2) if vis.shape[-1] == 4 else None
+    if values.shape[-1] == 2:
+        four = np.zeros((*values.shape[:-1], 4), values.dtype)
+        four[..., [0, 3]] = values
+        values = four
+    return values.reshape(*values.shape[:-1], 2, 2)
 
 
 def combine_hands(

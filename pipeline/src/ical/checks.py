@@ -332,9 +332,6 @@ def _files(p: Parameters) -> Problems:
         yield from _mask(p.imaging.mask)
     if p.imaging.primary_beam is not None:
         yield from _named("imaging.primary_beam", p.imaging.primary_beam, ("airy", "none"), _beam)
-    if p.image_beam[0] == "airy" and not p.image_beam[1]:
-        yield Problem("imaging.primary_beam", "airy needs the aperture of a station; give "
-                      "input.station_diameter.", ("input.station_diameter",))
     if p.quality.catalogue is not None and not p.simulated:
         yield from _named("quality.catalogue", p.quality.catalogue, tuple(CATALOGUES), _catalogue)
     if p.simulated:
@@ -390,11 +387,15 @@ def _gain_file(path: str, term: str, key: str) -> Problems:
 def _start_model(p: Parameters, key: str, path: str) -> Problems:
     """A catalogue or an image."""
     from arl.io.fits import is_image
+    from arl.sky import form_of
 
     if is_image(path):
         yield from _model_image(p, key, path)
-    else:
+    elif form_of(Path(path)) is not None:
         yield from _catalogue(key, path)
+    else:
+        yield Problem(key, f"{path} is neither a FITS image nor a CSV of components (a name in "
+                      ".csv); give one of the two, or null.")
 
 
 def _model_image(p: Parameters, key: str, path: str) -> Problems:

@@ -34,9 +34,9 @@ STAGE_START_S = 4.0
 TASK_S = 2e-3
 
 # --- disk, bytes per visibility --------------------------------------------------------------
-#: Data, weight, flag.
+#: Data, weight, flag: as observed, and as corrected.
 DISK_VISIBILITY = 8 + 4 + 1
-#: A further column: without gain errors (simulated data only), or corrected.
+#: A further column, without gain errors: of simulated data only.
 DISK_COLUMN = 8
 #: FITS images of a stage and band: dirty, psf, model, residual, restored, corrected for the beam.
 IMAGES_PER_BAND = 6
@@ -48,7 +48,8 @@ IMAGES_PER_STAGE = 3
 class Shape:
     """The observation and its images: numbers of each, cell in rad, longest w in wavelengths.
 
-    `time_step`: mean spacing of the times, s. `inner`: pixels without the border.
+    `time_step`: mean spacing of the times, s. `inner`: pixels without the border. `products`:
+    correlations that are kept of a visibility; 1: Stokes I.
     """
 
     times: int
@@ -61,6 +62,7 @@ class Shape:
     components: int
     time_step: float
     inner: int
+    products: int = 1
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Sizes:
     smeared: whether simulated visibilities are means over integration and channel.
     terms: gain terms. solutions: of the finest term in the largest partition, at most.
     spanning: of the finest term that is solved over several partitions, in all of them, at most.
-    receptors: whether the correlations of two receptors are kept.
+    receptors: whether the correlations of two receptors are kept. products: how many are stored.
     grids: density grids of the weights: none (natural), one of all bands (joint), one a band.
     grid_npixel: uv cells of such a grid on a side.
     """
@@ -102,6 +104,7 @@ class Sizes:
     smeared: bool = False
     grids: int = 0
     grid_npixel: int = 0
+    products: int = 1
 
     @property
     def visibilities(self) -> int:
@@ -165,8 +168,9 @@ def disk_bytes(sizes: Sizes) -> int:
 
 def visibility_bytes(sizes: Sizes) -> int:
     """Bytes of all partitions on disk."""
-    columns = (1 if sizes.components else 0) + (1 if sizes.selfcal else 0)
-    visibilities = sizes.visibilities * (DISK_VISIBILITY + columns * DISK_COLUMN)
+    each = (DISK_VISIBILITY * (2 if sizes.selfcal else 1)
+            + (DISK_COLUMN if sizes.components else 0))
+    visibilities = sizes.visibilities * sizes.products * each
     return visibilities + sizes.times * sizes.baselines * sizes.bands * UVW_BYTES
 
 
@@ -250,7 +254,7 @@ def sizes_of_measurement_set(
     longest = contents.longest_w * float(setup.frequency.max()) / C
     shape = Shape(setup.time.size, len(setup.antenna_names), setup.n_baseline,
                   setup.frequency.size, setup.npixel, setup.cell, longest, 0, _step(setup),
-                  setup.inner)
+                  setup.inner, max(1, len(setup.products)))
     return _sizes(parameters, shape, plan_run(parameters, setup, ["here"]))
 
 
@@ -305,7 +309,7 @@ def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:
         len(loop.terms), _solutions(loop, times, channels, shape.time_step),
         _spanning(loop, shape, plan), parameters.receptors,
         bool(parameters.observation and parameters.observation.smearing),
-        _grids(parameters.imaging, len(plan.bands)), shape.inner)
+        _grids(parameters.imaging, len(plan.bands)), shape.inner, shape.products)
 
 
 def _grids(imaging: Imaging, bands: int) -> int:

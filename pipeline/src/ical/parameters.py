@@ -152,8 +152,9 @@ class Input(Section):
     spectral_window: int | None = Field(
         None, ge=0, description="spectral window to use, by its number; null: the only one")
     station_diameter: float | None = Field(
-        None, gt=0, description="aperture of a station, m: sets the field of view where "
-        "imaging.npixel is null; null: as the Measurement Set says")
+        None, gt=0, description="aperture of a station, m: sets the airy beam, and the field of "
+        "view where imaging.npixel is null; null: as the Measurement Set says (for the beam all "
+        "antennas must agree)")
 
 
 class UvRange(Section):
@@ -377,8 +378,9 @@ class Selfcal(Section):
         Interpolation(), description="how the solutions of each term are applied between the "
         "centres of their intervals")
     reference_antenna: str | None = Field(
-        None, min_length=1, description="name of the antenna whose phases are zero; null: the "
-        "first with a solution")
+        None, min_length=1, description="name of the antenna whose phases are zero (where it is "
+        "flagged the others go on continuously); null: the first with at least half as many "
+        "solutions as any other")
     global_solution: bool = Field(
         False, description="one T and G solution over all channels (true) or one per channel")
     cycles: int = Field(5, ge=1, description="most cycles")
@@ -464,12 +466,10 @@ class Parameters(Section):
         return self.observation is not None
 
     @property
-    def image_beam(self) -> tuple[str, float]:
-        """Kind of the primary beam that images are corrected for, and diameter of a station, m."""
+    def image_beam(self) -> str:
+        """Kind of the primary beam that images are corrected for."""
         own = self.sky.primary_beam if self.simulated else "none"
-        diameter = (self.observation.station_diameter if self.observation
-                    else self.input.station_diameter)
-        return self.imaging.primary_beam or own, diameter or 0.0
+        return self.imaging.primary_beam or own
 
     @property
     def selfcal_clean(self) -> MinorLoop:

@@ -440,17 +440,36 @@ def add_grids(
 
 
 def write_corrected(source: Source, gains: Sequence[np.ndarray]) -> int:
-    """Write the corrected visibilities beside the observed ones; returns the bytes written."""
+    """Write the corrected visibilities, with weights and flags, beside the observed ones.
+
+    Flagged gains flag them. Returns the bytes written.
+    """
     from arl.io.zarr import write_corrected as write
 
     data = load(source.path, source.column)
     if data.correlations is None:
-        vis = correct(data, gains)[0][..., None]
+        vis, weight = (x[..., None] for x in correct(data, gains))
     else:
-        four, _ = correct_receptors(data, data.correlations, gains)
-        vis = four.reshape(*four.shape[:3], 4)[..., slice(None) if data.products == 4 else [0, 3]]
-    write(source.path, vis)
-    return int(vis.nbytes)
+        vis, weight = _corrected_correlations(source, data, data.correlations, gains)
+    flag = weight == 0
+    write(source.path, vis, weight, flag)
+    return int(vis.nbytes + weight.nbytes + flag.nbytes)
+
+
+def _corrected_correlations(
+    source: Source, data: PartitionData, correlations: np.ndarray, gains: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those that are in the store and the weight of each, (time, baseline, chan, pol)."""
+    from arl.io.zarr import read_dataset
+    from arl.visibility import as_matrices
+
+    vis, _ = correct_receptors(data, correlations, gains)
+    observed = as_matrices(read_dataset(source.path)["WEIGHT"].values)
+    weight = apply.correct_weights(observed, apply.combine_gains(gains), data.antenna1,
+                                   data.antenna2)
+    kept = slice(None) if data.products == 4 else [0, 3]
+    flat = [x.reshape(*x.shape[:3], 4)[..., kept] for x in (vis, weight)]
+    return flat[0], flat[1]
 
 
 size_by_fields(

@@ -52,7 +52,7 @@ def observed(tmp_path_factory):
     rows["FLAG"] = np.zeros(rows["DATA"].shape, bool)
     rows["FLAG"][:, 1] = True
     write_ms(folder / "a.ms", rows, FREQUENCY, correlations=("XX", "YY"),
-             n_antenna=array.n_antenna, phase_centre=CENTRE)
+             n_antenna=array.n_antenna, diameter=10.0, phase_centre=CENTRE)
     (folder / "run.yml").write_text(RUN)
     return folder, vis
 
@@ -85,17 +85,22 @@ def test_a_run_calibrates_it_and_leaves_all_products(observed, capsys):
         assert np.linalg.norm(error) < 0.2 * np.linalg.norm(ideal[..., channel])
 
 
-def test_its_images_are_corrected_for_the_beam_of_its_stations(observed, one_worker):
+@pytest.mark.parametrize(("diameter", "given"), [(8.0, {"station_diameter": 8.0}), (10.0, {})])
+def test_its_images_are_corrected_for_the_beam_of_its_stations(
+    observed, one_worker, diameter, given
+):
+    """As the run file says, or else by the DISH_DIAMETER of all antennas."""
     folder, _ = observed
     store = perform(folder, {
-        "input": {"measurement_set": "a.ms", "station_diameter": 8.0},
+        "input": {"measurement_set": "a.ms", **given},
         "imaging": {"npixel": NPIXEL, "cell_rad": CELL, "primary_beam": "airy",
-                    "clean": {"scales": [0], "major_cycles": 1}}}, one_worker, "beam",
+                    "clean": {"scales": [0], "major_cycles": 1}}}, one_worker, f"beam{diameter:g}",
         ("model", "image"))
     plain, corrected = (read_image(store.folder / "image" / f"{kind}_band00.fits")[0]
                         for kind in ("restored", "pbcorrected"))
     l, m = ((PIXELS - NPIXEL // 2) * CELL).T
-    for (i, j), power in zip(PIXELS, beam_power("airy", l, m, FREQUENCY[:1], 8.0), strict=True):
+    powers = beam_power("airy", l, m, FREQUENCY[:1], diameter)
+    for (i, j), power in zip(PIXELS, powers, strict=True):
         assert 0.1 < power < 0.9
         assert corrected[i, j] == pytest.approx(plain[i, j] / power[0], rel=1e-4)
 

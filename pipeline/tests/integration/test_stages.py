@@ -12,7 +12,7 @@ from arl.io.fits import read_image
 from arl.io.zarr import read_dataset
 from arl.quality import isolated, match_truth
 from arl.restoration import Beam
-from arl.visibility import stokes_i
+from arl.visibility import antennas, stokes_i
 from ical.context import ClusterOptions, RunContext
 from ical.parameters import Parameters
 from ical.progress import JsonLines, Progress
@@ -78,6 +78,19 @@ def the_mean_of_bands_has_the_beam_that_its_header_says(context, folder):
     assert abs(found.ratio_median - 1) < 0.01
 
 
+def the_weights_follow_the_gains(folder, dataset, before):
+    """w |g_p|^2 |g_q|^2 of the tables that the run has written, in the lowest channel."""
+    power = 1.0
+    for term in "TG":
+        with read_dataset(folder / "selfcal" / f"gains_{term}.zarr") as table:
+            power = power * np.abs(table["GAIN"].values[:, :, 0, 0]) ** 2
+    first, second, _ = antennas(dataset)
+    _, weight = stokes_i(dataset, "VISIBILITY_CORRECTED")
+    expected = before[..., 0] * power[:, first] * power[:, second]
+    np.testing.assert_allclose(weight[..., 0], expected, rtol=1e-4)
+    assert np.ptp(weight) > 0.1
+
+
 def test_three_stages_leave_images_gains_and_calibrated_visibilities(tmp_path):
     stream = io.StringIO()
     for stage, work in (("model", run_model), ("image", run_image), ("selfcal", run_selfcal)):
@@ -113,6 +126,7 @@ def test_three_stages_leave_images_gains_and_calibrated_visibilities(tmp_path):
         assert set(dataset.attrs["data_groups"]) == {"base", "ideal", "corrected"}
         corrected = dataset["VISIBILITY_CORRECTED"].values[..., 0]
         ideal, _ = stokes_i(dataset, "VISIBILITY_IDEAL")
-        observed, _ = stokes_i(dataset, "VISIBILITY")
+        observed, weight = stokes_i(dataset, "VISIBILITY")
+        the_weights_follow_the_gains(folder, dataset, weight)
     error = np.linalg.norm(corrected - ideal) / np.linalg.norm(ideal)
     assert error < 0.1 < np.linalg.norm(observed - ideal) / np.linalg.norm(ideal)

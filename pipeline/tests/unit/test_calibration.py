@@ -10,7 +10,6 @@ from arl.calibration.conditioning import (
     condition,
     flagged_fraction,
     normalise_amplitudes,
-    reference_phases,
 )
 from arl.calibration.gains import gain_table
 from arl.calibration.intervals import channel_blocks, is_inside, time_blocks
@@ -156,13 +155,6 @@ def test_normalisation_keeps_the_flux_scale():
     normal = normalise_amplitudes(gain)
     scale = np.abs(normal[..., :, None] * np.conj(normal[..., None, :])).mean()
     assert scale == pytest.approx(1.0, abs=0.01)
-
-
-def test_referenced_phases_start_at_the_first_good_antenna():
-    gain = np.exp(1j * np.array([[[0.3, 1.0, -2.0]], [[np.nan, 0.5, 1.5]]]))
-    turned = reference_phases(gain)
-    np.testing.assert_allclose(np.angle(turned[0, 0]), [0, 0.7, -2.3], atol=1e-12)
-    np.testing.assert_allclose(np.angle(turned[1, 0, 1:]), [0, 1.0], atol=1e-12)
 
 
 def two_terms():

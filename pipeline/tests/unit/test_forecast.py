@@ -13,9 +13,10 @@ from arl.cost import w_planes
 from arl.errors import InputError
 from arl.telescope import baseline_uvw, load_layout, within
 from benchmarks.large import large
-from ical.forecast import Sizes, disk_bytes, forecast, sizes_of
+from ical.forecast import Sizes, disk_bytes, forecast, sizes_of, visibility_bytes
 from ical.memory import driver_memory, worker_memory
 from ical.parameters import Imaging, Input, Parameters, Resources, load
+from ical.stages import ingest
 from ical.stages.model import set_up
 
 SIZES = Sizes(times=10, stations=5, baselines=10, channels=4, bands=2, partitions=2,
@@ -38,7 +39,7 @@ def test_compat_is_imaged_as_in_2018():
 
 
 def test_disk_by_hand():
-    vis = 10 * 10 * 4 * (8 + 4 + 1 + 8 + 8)  # data, weight, flag, ideal, corrected
+    vis = 10 * 10 * 4 * ((8 + 4 + 1) + 8 + (8 + 4 + 1))  # data, weight, flag; ideal; as corrected
     uvw = 10 * 10 * 2 * 24
     # stages, bands and the combined one, six images; and three of a stage; float32
     images = 2 * (3 * 6 + 3) * 64 * 64 * 4
@@ -48,7 +49,9 @@ def test_disk_by_hand():
 
 def test_disk_without_loop_or_simulation_has_fewer_columns():
     assert disk_bytes(SIZES) - disk_bytes(grown(components=0)) == 400 * 8
-    assert disk_bytes(grown(selfcal=False)) < disk_bytes(SIZES)
+    alone = grown(selfcal=False)
+    assert visibility_bytes(SIZES) - visibility_bytes(alone) == 400 * (8 + 4 + 1)
+    assert disk_bytes(alone) < disk_bytes(SIZES)
 
 
 def test_memory_grows_with_images_and_partitions():
@@ -199,6 +202,16 @@ def test_the_image_is_advised_from_the_data(tmp_path):
     assert wider.npixel == shorter.npixel
 
 
+@pytest.mark.parametrize(("text", "products"), [("", 1), ("selfcal: {jones: {G: diagonal}}", 4)])
+def test_disk_of_correlations_is_counted_for_each(tmp_path, text, products):
+    """Of two receptors all four that the Measurement Set has are stored, as observed and corrected.
+    """
+    measurement_set(tmp_path)
+    sizes = sizes_of(run_of(tmp_path, text))
+    uvw = sizes.times * sizes.baselines * sizes.bands * 24
+    assert visibility_bytes(sizes) == 24 * products * 2 * (8 + 4 + 1) + uvw
+
+
 def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
     measurement_set(tmp_path, diameter=0.0)
     with pytest.raises(InputError, match="does not know the diameter of its antennas"):
@@ -220,6 +233,27 @@ def test_advice_that_nobody_can_follow_is_an_error(tmp_path):
             "input": Input(measurement_set=str(tmp_path / "a.ms"), station_diameter=40.0)})
         with pytest.raises(InputError, match=words):
             sizes_of(parameters)
+
+
+def test_an_airy_beam_has_the_diameter_that_is_given_or_that_of_the_antennas(tmp_path):
+    measurement_set(tmp_path, diameter=np.array([13.5, 13.501, 13.5]))
+    run = run_of(tmp_path, "imaging: {npixel: 64, primary_beam: airy}")
+    assert ingest.set_up(run)[1].station_diameter == 13.5
+    given = run.input.model_copy(update={"station_diameter": 40.0})
+    run = run.model_copy(update={"input": given})
+    assert ingest.set_up(run)[1].station_diameter == 40.0
+
+
+@pytest.mark.parametrize(("diameter", "words"), [
+    (0.0, "antennas without a diameter"), (np.array([25.0, 0.0, 25.0]), "without a diameter"),
+    (np.array([13.5, 15.0, 15.0]), r"antennas of 13\.5 to 15 m; give input\.station_diameter"),
+])
+def test_an_airy_beam_needs_antennas_that_agree(tmp_path, diameter, words):
+    measurement_set(tmp_path, diameter=diameter)
+    with pytest.raises(InputError, match=words):
+        sizes_of(run_of(tmp_path, "imaging: {npixel: 64, primary_beam: airy}"))
+    plain = run_of(tmp_path, "imaging: {npixel: 64}")
+    assert ingest.set_up(plain)[1].station_diameter == 0
 
 
 def simulated(tmp_path, uv_range, r_max, section="imaging"):

@@ -175,13 +175,6 @@ def test_normalised_jones_matrices_have_a_mean_amplitude_of_one(case):
     assert np.isnan(ready).sum() == 4
 
 
-def test_the_reference_antenna_is_chosen_or_the_first_good_one():
-    gain = np.exp(1j * np.array([[[0.3, 1.0, -2.0]], [[0.1, np.nan, 1.5]]]))
-    turned = reference_phases(gain, 1)
-    np.testing.assert_allclose(np.angle(turned[0, 0]), [-0.7, 0, -3.0], atol=1e-12)
-    np.testing.assert_allclose(np.angle(turned[1, 0, [0, 2]]), [0, 1.4], atol=1e-12)
-
-
 def test_outliers_are_counted_in_standard_deviations_of_their_own_antenna():
     generator = np.random.default_rng(1)
     size = 1 + 0.01 * generator.standard_normal((200, 1, 3))

@@ -352,12 +352,16 @@ def test_unknown_run_lists_those_that_ship():
     ("sky.primary_beam", "beam.csv", "angle_deg,power\n0,1\n", "the frequency is missing"),
     ("observation.layout", "array.csv", "east,north,up\n0,0,0\n", "longitude_deg"),
     ("selfcal.start_model", "model.csv", "ra_deg,flux_jy\n1,2\n", "no column for dec"),
+    ("selfcal.start_model", "mk.py", "import x\n", "neither a FITS image nor a CSV of components"),
+    ("imaging.start_model", "mk.py", "import x\n", "neither a FITS image nor a CSV of components"),
+    ("imaging.mask", "mk.py", "import x\n", "can't be read as a FITS image: it is not a FITS file"),
 ])
 def test_a_file_of_the_user_is_looked_at_before_any_work(tmp_path, key, name, text, words):
     (tmp_path / name).write_text(text)
     (found,) = mistakes(write(tmp_path, {key: name}))
     assert found.startswith(f"{key}: ")
     assert words in found
+    assert "ignore_missing_simple" not in found  # astropy's advice, to those who program
 
 
 def test_gains_to_start_from_need_a_term_and_a_table(tmp_path):
@@ -407,16 +411,6 @@ def test_what_is_asked_of_a_measurement_set_must_be_in_it(tmp_path, change, word
     smallest_ms(tmp_path / "some.ms")
     path = write(tmp_path, {"input.measurement_set": "some.ms", **change}, drop="observation")
     assert words in mistakes(path)[0]
-
-
-def test_the_beam_of_a_measurement_set_needs_the_aperture_of_a_station(tmp_path):
-    smallest_ms(tmp_path / "some.ms")
-    asked = {"input.measurement_set": "some.ms", "imaging.primary_beam": "airy"}
-    (found,) = mistakes(write(tmp_path, asked, drop="observation"))
-    assert found == ("imaging.primary_beam: airy needs the aperture of a station; give "
-                     "input.station_diameter.")
-    known = asked | {"input.station_diameter": 35.0}
-    assert load(write(tmp_path, known, drop="observation")).image_beam == ("airy", 35.0)
 
 
 @pytest.mark.parametrize("field", [0, "0", "target", None])

@@ -92,10 +92,15 @@ def test_what_is_wrong_with_a_catalogue_is_said(tmp_path, text, words):
         load_catalogue(str(path))
 
 
-def test_a_file_that_is_no_table_is_refused(tmp_path):
-    path = tmp_path / "poor.fits"
-    path.write_text("no fits")
-    with pytest.raises(InputError, match="can't be read as fits"):
+@pytest.mark.parametrize(("name", "words"), [
+    ("poor.fits", r"can't be read as FITS: it is not a FITS file, or broken\.$"),
+    ("poor.csv", "has no column for ra"),
+    ("poor.py", r"neither CSV \(a name in \.csv\) nor FITS \(\.fits\) nor a VOTable\.$"),
+])
+def test_a_file_that_is_no_table_is_refused(tmp_path, name, words):
+    path = tmp_path / name
+    path.write_text("no table")
+    with pytest.raises(InputError, match=words):
         load_catalogue(str(path))
 
 

@@ -10,7 +10,7 @@ from written_ms import smallest_ms
 from arl.calibration.gains import gain_table
 from arl.io.measurement_set import describe, read, select
 from arl.io.zarr import write_corrected, write_dataset
-from arl.visibility import Frame, make_visibility
+from arl.visibility import Frame, make_visibility, stokes_i
 
 check = pytest.importorskip("xradio.schema.check")
 # the check knows the types of a Measurement Set once they are imported
@@ -31,16 +31,18 @@ def simulated() -> xr.Dataset:
 
 @pytest.fixture(params=["simulated", "read"])
 def store(request, tmp_path):
-    """A partition on disk with its corrected column, and that column (time, baseline, chan)."""
+    """A partition on disk with corrected data, and those of them (time, baseline, chan) by kind."""
     if request.param == "simulated":
         dataset = simulated()
     else:
         contents = describe(select(smallest_ms(tmp_path / "a.ms"), "DATA", None, None))
         dataset = read(contents, (0, 1), (0, 1))
     write_dataset(dataset, tmp_path / "p.zarr")
-    corrected = 2 * dataset["VISIBILITY"].values[..., 0]
-    write_corrected(tmp_path / "p.zarr", corrected[..., None])
-    return tmp_path / "p.zarr", corrected
+    vis = 2 * dataset["VISIBILITY"].values
+    flag = np.arange(vis.size).reshape(vis.shape) % 3 == 1
+    weight = np.where(flag, 0, np.arange(1, vis.size + 1, dtype=np.float32).reshape(vis.shape))
+    write_corrected(tmp_path / "p.zarr", vis, weight, flag)
+    return tmp_path / "p.zarr", {"correlated_data": vis, "weight": weight, "flag": flag}
 
 
 def test_a_partition_follows_the_schema(store):
@@ -58,14 +60,25 @@ def test_a_tree_of_partitions_and_gains_follows_the_schema(store):
     assert not list(issues), "\n".join(map(str, issues))
 
 
-def test_the_corrected_column_is_found_by_its_data_group(store):
+def test_corrected_data_are_found_by_their_data_group(store):
     path, corrected = store
     with xr.open_zarr(path) as dataset:
         group = dataset.attrs["data_groups"]["corrected"]
-        assert group["correlated_data"] == "VISIBILITY_CORRECTED"
-        np.testing.assert_array_equal(dataset[group["correlated_data"]].values[..., 0], corrected)
-        for part in ("weight", "flag", "uvw"):
-            assert group[part] in dataset
+        for kind, values in corrected.items():
+            np.testing.assert_array_equal(dataset[group[kind]].values, values)
+        assert group["uvw"] in dataset
+        assert dataset.attrs["data_groups"]["base"]["weight"] == "WEIGHT"
+
+
+def test_stokes_i_has_the_weights_and_flags_of_its_column(store):
+    path, corrected = store
+    with xr.open_zarr(path) as dataset:
+        found = stokes_i(dataset, "VISIBILITY_CORRECTED")
+        before = stokes_i(dataset)
+        np.testing.assert_array_equal(before[1], dataset["WEIGHT"].values[..., 0])
+    used = np.where(corrected["flag"], 0, corrected["correlated_data"])
+    np.testing.assert_array_equal(found[0], used[..., 0])
+    np.testing.assert_allclose(found[1], corrected["weight"][..., 0], rtol=1e-6)
 
 
 def test_xradio_selects_the_corrected_data(store):
@@ -73,4 +86,6 @@ def test_xradio_selects_the_corrected_data(store):
     path, corrected = store
     chosen = xr.open_datatree(path, engine="zarr").xr_ms.sel(data_group_name="corrected")
     assert "VISIBILITY" not in chosen
-    np.testing.assert_array_equal(chosen["VISIBILITY_CORRECTED"].values[..., 0], corrected)
+    assert "WEIGHT" not in chosen
+    for name, kind in (("VISIBILITY", "correlated_data"), ("WEIGHT", "weight"), ("FLAG", "flag")):
+        np.testing.assert_array_equal(chosen[f"{name}_CORRECTED"].values, corrected[kind])

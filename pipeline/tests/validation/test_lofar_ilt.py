@@ -72,11 +72,11 @@ def calibrated(folder: Path, name: str, **choice: str) -> tuple[np.ndarray, np.n
             groups = dataset.attrs["data_groups"]  # gains that do not help are not applied
             group = groups.get("corrected", groups["base"])
             column = dataset[group["correlated_data"]].values[..., 0]
+            good = ~dataset[group["flag"]].values[..., 0]
             uv = np.hypot(*np.moveaxis(dataset["UVW"].values[..., :2], -1, 0))
-        vis.append(column.ravel())
-        length.append(np.broadcast_to(uv[..., None], column.shape).ravel())
-    together = np.concatenate(vis)
-    return together[together != 0], np.concatenate(length)[together != 0]
+        vis.append(column[good])
+        length.append(np.broadcast_to(uv[..., None], column.shape)[good])
+    return np.concatenate(vis), np.concatenate(length)
 
 
 def coherence(vis: np.ndarray, length: np.ndarray, shortest: float, longest: float) -> float:

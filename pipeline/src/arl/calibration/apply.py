@@ -83,3 +83,20 @@ def correct_jones(
     norm = np.sum(np.abs(right @ left) ** 2, axis=(-1, -2))
     factor = np.divide(2.0, norm, out=np.zeros_like(norm), where=norm > 0)
     return left @ vis @ right, (weight * factor).astype(weight.dtype)
+
+
+def correct_weights(
+    weight: np.ndarray, jones: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarray
+) -> np.ndarray:
+    """The weight of each correlation of J_p^-1 V J_q^-H, whose noise is independent in V.
+
+    The variance of V'_ij is sum_kl |(J_p^-1)_ik|^2 |(J_q^-1)_jl|^2 / w_kl; with diagonal matrices
+    w'_ij is w_ij |J_p,ii|^2 |J_q,jj|^2. How corrected correlations covary it does not tell.
+
+    weight: (time, baseline, chan, 2, 2), where flagged 0 in all; of parallel hands alone, whose
+    gains are diagonal, the others are 0. jones and what flags as in `correct_jones`.
+    """
+    power = (np.abs(invert_jones(jones)[0]) ** 2).astype(weight.dtype)
+    variance = np.divide(1.0, weight, out=np.zeros_like(weight), where=weight > 0)
+    variance = power[:, antenna1] @ variance @ np.swapaxes(power, -1, -2)[:, antenna2]
+    return np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 0)

@@ -45,7 +45,8 @@ class Conditioning:
     min_snr: solutions below it are flagged.
     outlier_mad: amplitudes farther than this many (scaled) median absolute deviations from their
         antenna's median are flagged; None: none are.
-    reference: number of the antenna whose phase is zero; None: the first that is not flagged.
+    reference: number of the antenna whose phase is zero; None: the first that has at least half as
+        many solutions as any other.
     """
 
     min_snr: float
@@ -108,21 +109,102 @@ def outliers(size: np.ndarray, limit: float) -> np.ndarray:
 def reference_phases(gain: np.ndarray, reference: int | None = None) -> np.ndarray:
     """Turn every interval so that the reference antenna's phases are zero.
 
-    Without one, or where it is flagged, the first unflagged antenna is taken. A Jones matrix is
-    multiplied from the right by the unitary matrix that makes the reference's Hermitian (its polar
-    decomposition): an unpolarised sky does not see it.
+    Where it is flagged the others go on from the intervals beside (see `_carry_on`): phases
+    referenced to another antenna would jump there, and neither smoothing nor interpolation could
+    cross that. Without a reference, or where it has no solution at all, it is the first antenna
+    that has at least half as many as any other: one that misses a few serves all partitions. A
+    Jones matrix is multiplied from the right by the unitary matrix that makes the reference's
+    Hermitian (its polar decomposition): an unpolarised sky does not see it.
     """
+    matrix = gain if _is_jones(gain) else gain[..., None, None]
     good = np.isfinite(gain).all(axis=(-1, -2)) if _is_jones(gain) else np.isfinite(gain)
-    index = np.argmax(good, axis=-1)
-    if reference is not None:
-        index = np.where(good[..., reference], reference, index)
-    if not _is_jones(gain):
-        chosen = np.take_along_axis(gain, index[..., None], axis=-1)
-        return gain * np.exp(-1j * np.where(np.isfinite(chosen), np.angle(chosen), 0.0))
-    chosen = np.take_along_axis(gain, index[..., None, None, None], axis=2)[..., 0, :, :]
-    left, _, right = np.linalg.svd(np.where(np.isfinite(chosen), chosen, np.eye(2)))
-    unitary = left @ right
-    return gain @ np.conj(np.swapaxes(unitary, -1, -2))[..., None, :, :]
+    number = _reference_of(good, reference)
+    known = good[..., number]
+    turn = _adjoint(_unitary(np.where(known[..., None, None], matrix[:, :, number], 0.0)))
+    for axis in (0, 1):
+        if not known.all():
+            turn, known = (np.moveaxis(x, 0, axis) for x in _carry_on(
+                *(np.moveaxis(x, axis, 0) for x in (turn, known, matrix, good))))
+    return gain @ turn[..., None, :, :] if _is_jones(gain) else gain * turn[..., 0]
+
+
+def _reference_of(good: np.ndarray, asked: int | None) -> int:
+    """The reference antenna, by which solutions are good (time block, channel block, ant)."""
+    counts = good.sum(axis=(0, 1))
+    if asked is not None and counts[asked]:
+        return asked
+    return int(np.argmax(2 * counts >= counts.max()))
+
+
+def _carry_on(
+    turn: np.ndarray, known: np.ndarray, gain: np.ndarray, good: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turns of intervals where there is no reference, from those before and after along axis 0.
+
+    Turned so that all antennas together move least from interval to interval, gains are continuous
+    whichever of them are flagged. What is left of the turns changes as slowly as the reference's
+    phase does, and is interpolated; before the first and after the last known one it is held.
+
+    turn: unitary (interval, other, k, k), and whether it is known (interval, other). gain:
+    (interval, other, ant, k, k), and where it is not flagged (interval, other, ant).
+    """
+    steady = _steady_turns(gain, good)
+    left = _adjoint(steady) @ turn
+    number = np.arange(len(known))[:, None]
+    before = np.maximum.accumulate(np.where(known, number, -1))
+    after = np.minimum.accumulate(np.where(known, number, len(known))[::-1])[::-1]
+    first = np.where(before < 0, after, before) % len(known)  # the modulus: none is known
+    last = np.where(after == len(known), before, after)
+    share = np.clip((number - first) / np.maximum(last - first, 1), 0.0, 1.0)
+    own = np.arange(known.shape[1])
+    between = _part_way(left[first, own], left[last, own], share)
+    return np.where(known[..., None, None], turn, steady @ between), known | known.any(axis=0)
+
+
+def _steady_turns(gain: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """Unitary (interval, other, k, k) by which all antennas move least from each to the next.
+
+    An antenna that is flagged in either takes no part: one that comes back after long would turn
+    all the others by how far it has moved. An interval without any solution is passed over.
+    """
+    latest, turns = np.zeros_like(gain[0]), np.empty((*gain.shape[:2], *gain.shape[3:]), complex)
+    for k, there in enumerate(good):
+        here = np.where(there[..., None, None], gain[k], 0.0)
+        turns[k] = _unitary(np.sum(_adjoint(here) @ latest, axis=1))
+        some = there.any(axis=-1)[:, None, None, None]
+        latest = np.where(some, here @ turns[k][:, None], latest)
+    return turns
+
+
+def _unitary(matrix: np.ndarray) -> np.ndarray:
+    """The unitary factors of matrices' polar decompositions (..., k, k); of 0 the unit matrix."""
+    if matrix.shape[-1] == 1:
+        size = np.abs(matrix)
+        return np.divide(matrix, size, out=np.ones_like(matrix), where=size > 0)
+    left, _, right = np.linalg.svd(matrix)
+    return left @ right
+
+
+def _part_way(first: np.ndarray, last: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Unitary matrices (..., k, k) at a share (...) of the shorter way from some to others.
+
+    A phase common to both receptors runs linearly, and so does the angle of the rotation
+    cos(angle) + i sin(angle) n.sigma that is left, at most pi/2.
+    """
+    change, share = _adjoint(first) @ last, share[..., None, None]
+    k = change.shape[-1]
+    common = np.exp(1j * np.angle(np.linalg.det(change)) / k)[..., None, None]
+    cosine = np.trace(change / common, axis1=-2, axis2=-1).real[..., None, None] / k
+    common = np.where(cosine < 0, -common, common)
+    angle = np.arccos(np.minimum(np.abs(cosine), 1.0))
+    rest = change / common - np.cos(angle) * np.eye(k)
+    slow = np.divide(np.sin(share * angle), np.sin(angle), out=share.copy(), where=angle > 1e-6)
+    turned = np.cos(share * angle) * np.eye(k) + slow * rest
+    return first @ turned * np.exp(1j * share * np.angle(common))
+
+
+def _adjoint(matrix: np.ndarray) -> np.ndarray:
+    return np.conj(np.swapaxes(matrix, -1, -2))
 
 
 def smooth(gain: np.ndarray, smoothing: Smoothing) -> np.ndarray:

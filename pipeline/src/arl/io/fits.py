@@ -125,10 +125,17 @@ def _open_sky(path: str | Path) -> tuple[np.ndarray, fits.Header, WCS]:
             wcs = WCS(header)
             celestial = wcs.celestial.naxis
     except Exception as error:  # astropy raises many kinds for a file it can't read
-        raise InputError(f"{path} can't be read as a FITS image: {error}.") from error
+        raise InputError(f"{path} can't be read as a FITS image: {reason(error)}.") from error
     if celestial != 2 or data.ndim < 2:
         raise InputError(f"{path} is an image without right ascension and declination.")
     return data, header, wcs
+
+
+def reason(error: Exception) -> str:
+    """Why astropy can't read a file, to whom it belongs: its advice is to those who program."""
+    if isinstance(error, OSError) and error.errno is None:
+        return "it is not a FITS file, or broken"
+    return str(error).rstrip(".")
 
 
 @dataclass(frozen=True)

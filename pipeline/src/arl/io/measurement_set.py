@@ -81,7 +81,7 @@ class Contents:
     positions: of the antennas, ITRF, m (antenna, 3).
     antenna1, antenna2: indices into these, antenna1 < antenna2, (baseline,).
     phase_centre: right ascension and declination, rad.
-    diameter: median of the antennas', m; 0 where the file does not know it.
+    diameters: of the antennas, m (antenna,); 0 where the file does not know one.
     longest, longest_w: the largest absolute coordinate of the baselines, and w alone, m.
     """
 
@@ -99,9 +99,15 @@ class Contents:
     antenna1: np.ndarray
     antenna2: np.ndarray
     phase_centre: tuple[float, float]
-    diameter: float
+    diameters: np.ndarray
     longest: float
     longest_w: float
+
+    @property
+    def diameter(self) -> float:
+        """The median of those that are known, m; 0: none is."""
+        known = self.diameters[self.diameters > 0]
+        return float(np.median(known)) if known.size else 0.0
 
 
 @contextmanager
@@ -273,7 +279,7 @@ def describe(
         bool(order[0] > order[-1]), width, frame, _names(selection.path, numbers), numbers,
         _positions(selection.path, numbers),
         np.searchsorted(numbers, pairs >> 32), np.searchsorted(numbers, pairs & 0xFFFFFFFF),
-        _phase_centre(selection), _diameter(selection.path, numbers), longest, longest_w)
+        _phase_centre(selection), _diameters(selection.path, numbers), longest, longest_w)
 
 
 def has_baseline(selection: Selection, shortest: float | None, longest: float | None) -> bool:
@@ -354,11 +360,10 @@ def _positions(path: str, numbers: np.ndarray) -> np.ndarray:
         return np.asarray(antennas.getcol("POSITION")[numbers], float)
 
 
-def _diameter(path: str, numbers: np.ndarray) -> float:
+def _diameters(path: str, numbers: np.ndarray) -> np.ndarray:
     with _opened(path, "ANTENNA") as antennas:
-        known = antennas.getcol("DISH_DIAMETER")[numbers]
-    known = known[known > 0]
-    return float(np.median(known)) if known.size else 0.0
+        found = np.asarray(antennas.getcol("DISH_DIAMETER")[numbers], float)
+    return np.where(found > 0, found, 0.0)
 
 
 def _phase_centre(selection: Selection) -> tuple[float, float]:

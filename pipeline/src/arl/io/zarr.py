@@ -13,7 +13,8 @@ import xarray as xr
 from arl.errors import InputError
 from arl.visibility import DIMS, data_group
 
-CORRECTED = "VISIBILITY_CORRECTED"
+CORRECTED, CORRECTED_WEIGHT, CORRECTED_FLAG = (
+    "VISIBILITY_CORRECTED", "WEIGHT_CORRECTED", "FLAG_CORRECTED")
 
 
 def _replace(temporary: Path, path: Path) -> None:
@@ -54,19 +55,25 @@ def read_dataset(path: str | Path) -> xr.Dataset:
     return xr.open_zarr(path, consolidated=True, chunks=None)
 
 
-def write_corrected(path: str | Path, vis: np.ndarray) -> None:
-    """Add or replace the column VISIBILITY_CORRECTED, shape (time, baseline, chan, pol).
+def write_corrected(
+    path: str | Path, vis: np.ndarray, weight: np.ndarray, flag: np.ndarray
+) -> None:
+    """Add or replace the corrected visibilities, their weights and flags (time, baseline, chan,
+    pol), and the data group that names them: VISIBILITY_, WEIGHT_ and FLAG_CORRECTED.
 
-    The column is written before the dataset's attributes name it, so a reader never finds a
-    data group without its data.
+    They are written before the dataset's attributes name them, so a reader never finds a data
+    group without its data.
     """
     with xr.open_zarr(path, consolidated=True, chunks=None) as dataset:
         attributes = dict(dataset.attrs)
     groups = dict(attributes["data_groups"])
-    groups["corrected"] = data_group(CORRECTED, "divided by the gains")
-    column = xr.Dataset(
-        {CORRECTED: (DIMS, vis.astype(np.complex64), {"units": "Jy"})},
+    groups["corrected"] = data_group(CORRECTED, "divided by the gains", weight=CORRECTED_WEIGHT,
+                                     flag=CORRECTED_FLAG)
+    columns = xr.Dataset(
+        {CORRECTED: (DIMS, vis.astype(np.complex64, copy=False), {"units": "Jy"}),
+         CORRECTED_WEIGHT: (DIMS, weight.astype(np.float32, copy=False)),
+         CORRECTED_FLAG: (DIMS, flag)},
         attrs=attributes | {"data_groups": groups})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        column.to_zarr(path, mode="a", zarr_format=3, consolidated=True)
+        columns.to_zarr(path, mode="a", zarr_format=3, consolidated=True)

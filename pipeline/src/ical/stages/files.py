@@ -123,7 +123,7 @@ class ImageFiles:
         self._writing: list[Future[None]] = []
         self._folder = context.store.stage_folder(stage)
         self._name, self._setup, self._edges = context.store.run_id, setup, edges
-        self._beam_kind, self._diameter = context.parameters.image_beam
+        self._beam_kind = context.parameters.image_beam
 
     def write(
         self, kind: str, images: BandImages, beams: Beams | None, unit: str
@@ -192,7 +192,8 @@ class ImageFiles:
         axis = lm_axis(self._setup.npixel, self._setup.cell)
         l, m = np.meshgrid(axis, axis, indexing="ij")
         power = beam_power(self._beam_kind, l.ravel(), m.ravel(),
-                           self._edges[band].mean(keepdims=True), self._diameter)
+                           self._edges[band].mean(keepdims=True),
+                           self._setup.station_diameter)
         return power.reshape(l.shape)
 
     def _write_corrected(

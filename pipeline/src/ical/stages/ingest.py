@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ical.partitions import Partition, Plan
 
 
+#: Apertures of stations are the same that differ by no more than this part.
+SAME_DIAMETER = 1e-3
 #: How a Measurement Set comes to the hosts of a cluster: shared, distribute, or auto (the default).
 ACCESS_VARIABLE = "ICAL_MS_ACCESS"
 
@@ -47,8 +49,8 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
 
     Raises
     ------
-    InputError: what the run file names is not there, no image can be advised, or no source of
-    quality.catalogue is in it.
+    InputError: what the run file names is not there, no image can be advised, an airy beam has no
+    aperture, or no source of quality.catalogue is in the image.
     """
     chosen, imaging = parameters.input, parameters.imaging
     used = imaging.uv_range
@@ -70,7 +72,29 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
         found.time, found.integration_time, found.frequency, found.channel_width,
         found.phase_centre, npixel, inner, cell, found.antenna_names, found.antenna1.size,
         found.positions, found.selection.products if parameters.receptors else (),
-        found.frequency_frame)
+        found.frequency_frame, _aperture(parameters, found))
+
+
+def _aperture(parameters: Parameters, found: Contents) -> float:
+    """The diameter of every station, m: as given, or that of the file where all have the same.
+
+    0 where there is none.
+
+    Raises
+    ------
+    InputError: there is none, and an airy beam needs it.
+    """
+    if parameters.input.station_diameter:
+        return parameters.input.station_diameter
+    least, most = found.diameters.min(), found.diameters.max()
+    if least > 0 and most - least <= SAME_DIAMETER * most:
+        return found.diameter
+    if parameters.image_beam == "airy":
+        has = (f"antennas of {least:g} to {most:g} m" if least > 0 else
+               "antennas without a diameter")
+        raise InputError(f"imaging.primary_beam: airy needs one aperture of all stations, and "
+                         f"{found.selection.path} has {has}; give input.station_diameter.")
+    return 0.0
 
 
 def catalogue_sources(

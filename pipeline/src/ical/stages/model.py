@@ -74,8 +74,8 @@ def set_up(parameters: Parameters) -> Setup:
     lmn, flux, shape = _apparent_sky(parameters, observation, centre, npixel, cell, frequency)
     return Setup(
         time, integration, frequency, width, centre, npixel, inner, cell, layout.names,
-        uvw.shape[1], layout.itrf, (), "TOPO", layout, hour_angle, lmn, flux, shape,
-        _noise_sigma(parameters, width, integration))
+        uvw.shape[1], layout.itrf, (), "TOPO", observation.station_diameter, layout, hour_angle,
+        lmn, flux, shape, _noise_sigma(parameters, width, integration))
 
 
 def _used(used: UvRange, uvw: np.ndarray, section: str) -> np.ndarray:

@@ -27,6 +27,7 @@ class Observed:
     antenna_positions: ITRF, m (antenna, 3). products: the correlations of two receptors that are
         kept, such as XX and YY; empty: Stokes I alone.
     frequency_frame: as in `arl.visibility.Frame`.
+    station_diameter: aperture of a station, m; 0 where it is not known, or not that of all.
     """
 
     time: np.ndarray
@@ -42,6 +43,7 @@ class Observed:
     antenna_positions: np.ndarray
     products: tuple[str, ...]
     frequency_frame: str
+    station_diameter: float
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form; `from_dict` is its inverse."""

@@ -50,9 +50,9 @@ def known_sky(
     if sources is None:
         return None
     l, m, _ = lmn_of(sources, *setup.phase_centre).T
-    kind, diameter = parameters.image_beam
     frequency = setup.frequency[band]
-    apparent = spectrum(sources, frequency) * beam_power(kind, l, m, frequency, diameter)
+    apparent = spectrum(sources, frequency) * beam_power(
+        parameters.image_beam, l, m, frequency, setup.station_diameter)
     return KnownSky("catalogue", l, m, apparent.mean(axis=1), sources.shape[:, 0])
 
 
