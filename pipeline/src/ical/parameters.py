@@ -400,7 +400,7 @@ class Selfcal(Section):
         "the images), to calibrate on in the first cycle alone; null: the model of the images")
     flux_scale: Literal["data", "model"] = Field(
         "data", description="amplitude gains leave the flux scale as it is in the data (data), or "
-        "bring it to that of start_model (model)")
+        "bring it to that of start_model (model), however far off the data are")
 
 
 class Quality(Section):
@@ -462,6 +462,11 @@ class Parameters(Section):
     def simulated(self) -> bool:
         """Whether the data are simulated, not read from a Measurement Set."""
         return self.observation is not None
+
+    @property
+    def starts_from_model(self) -> bool:
+        """Whether the first cycle calibrates on a model of the user's, not on one of the data."""
+        return bool(self.selfcal.start_model or self.imaging.start_model)
 
     @property
     def image_beam(self) -> tuple[str, float]:
