@@ -84,21 +84,21 @@ def test_noisy_gains_reach_the_theoretical_error(observation):
     assert np.median(solution.snr) == pytest.approx(1 / (theory * np.sqrt(2)), rel=0.1)
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
-def test_the_error_of_phases_is_known_whatever_the_scale_of_the_model(scale):
+@pytest.mark.parametrize(("scale", "amplitude"), [(1e-3, 0.0), (1.0, 0.0), (1e4, 0.0), (1.0, 0.2)])
+def test_the_error_of_phases_is_known_whatever_the_amplitudes(scale, amplitude):
     """As above, of phases alone: their standard deviation is 1 / (sqrt(2) S/N), that of one of the
     two components."""
     first, second = baselines(N_ANTENNA)
     n, flux, sigma = 20, 3.0, 1.0
-    true = random_gains(6, np.arange(1), np.arange(30), N_ANTENNA, 1.0, 0.0)
+    true = random_gains(6, np.arange(1), np.arange(30), N_ANTENNA, 1.0, amplitude)
     model = np.full((n, first.size, 30), flux, complex)
     generator = np.random.default_rng(8)
     noise = sigma * (generator.standard_normal(model.shape)
                      + 1j * generator.standard_normal(model.shape))
     vis = scale * (corrupt(model, np.repeat(true, n, axis=0), first, second) + noise)
     a, b = matrices(vis, model, first, second, np.zeros(n, int), np.arange(30))
-    solution = solve(a, b, mode="phase", free_scale=True, **OPTIONS)
-    turned = np.swapaxes(solution.gain, 1, 2) * np.conj(true)
+    solution = solve(a, b, mode="phase", free_amplitude=True, **OPTIONS)
+    turned = np.swapaxes(solution.gain, 1, 2) * np.conj(true) / np.abs(true)
     error = np.angle(turned * np.exp(-1j * np.angle(turned.mean(axis=1, keepdims=True))))
     assert np.median(solution.snr) == pytest.approx(1 / (np.sqrt(2) * error.std()), rel=0.1)
 

@@ -95,7 +95,7 @@ class GainTerms:
                     cut([p.channels for p in self._plan.partitions], n_channel), share)
         return chain.TermBlocks(
             name, MODES[name], times, channels, getattr(selfcal.jones, name),
-            name in selfcal.robust_terms, free_scale=self._parameters.starts_from_model)
+            name in selfcal.robust_terms, free_amplitude=self._parameters.starts_from_model)
 
     def _is_fixed(self, name: str) -> bool:
         """Whether a term is applied as it was given."""
