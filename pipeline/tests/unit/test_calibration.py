@@ -8,6 +8,7 @@ from arl.calibration.apply import correct
 from arl.calibration.conditioning import (
     Conditioning,
     condition,
+    flag_faint,
     flagged_fraction,
     normalise_amplitudes,
     reference_phases,
@@ -167,6 +168,15 @@ def test_a_flagged_gain_flags_its_baselines(observation):
     assert np.all(vis[1, hit] == 0)
     assert np.all(weight[1, ~hit] == 1)
     assert np.all(weight[0] == 1)
+
+
+@pytest.mark.parametrize("matrix", [(), (2, 2)])
+def test_what_is_fainter_than_the_limit_is_flagged_and_nothing_else(matrix):
+    snr = np.array([[[0.0, 2.9, 3.0, np.inf]]])
+    gain = np.full((*snr.shape, *matrix), 1j)
+    found = flag_faint(gain, snr, 3.0).reshape(4, -1)
+    assert np.isnan(found[:2]).all()
+    np.testing.assert_array_equal(found[2:], 1j)
 
 
 def test_normalisation_keeps_the_flux_scale():

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from arl.calibration import chain
-from arl.calibration.conditioning import Conditioning, Smoothing, mean_amplitude
+from arl.calibration.conditioning import Conditioning, Smoothing, flag_faint, mean_amplitude
 from arl.calibration.interpolation import interpolate
 from arl.calibration.intervals import (
     aligned_blocks,
@@ -173,14 +173,30 @@ class GainTerms:
             self._scale(terms, known),
             uv_range.min_m, uv_range.max_m)
 
-    def _conditioning(self, before: Solutions) -> Conditioning:
-        """What is flagged: by a lower signal-to-noise while there is only a first model.
+    def is_provisional(self, before: Solutions) -> bool:
+        """Whether what is solved after these gains is solved on a model of uncorrected data.
 
-        What that model lacks counts as noise, and a phase known to 1 rad still improves it.
+        What that model lacks counts as noise, and a phase known to 1 rad still improves it: so
+        less is flagged. Where those after them are reverted, `flag_provisional` is due.
         """
-        asked = self._parameters.selfcal
         solved = self.schedule.solved("".join(next(iter(before.values()), {})))
-        least = asked.min_snr if solved else min(asked.min_snr, FIRST_MIN_SNR)
+        return not solved and not self._parameters.starts_from_model
+
+    def flag_provisional(self, solutions: Solutions) -> Solutions:
+        """Provisional gains that nothing better followed: flagged at the limit that was asked for.
+
+        Smoothed ones, too: what they were smoothed with is no better.
+        """
+        least = self._parameters.selfcal.min_snr
+        return {partition: {name: replace(s, gain=flag_faint(s.gain, s.snr, least))
+                            for name, s in own.items()}
+                for partition, own in solutions.items()}
+
+    def _conditioning(self, before: Solutions) -> Conditioning:
+        """What is flagged, and the reference antenna."""
+        asked, least = self._parameters.selfcal, self._parameters.selfcal.min_snr
+        if self.is_provisional(before):
+            least = min(least, FIRST_MIN_SNR)
         return Conditioning(least, asked.outlier_mad, self._reference)
 
     def _smoothing_widths(self, name: str) -> tuple[float, float]:
