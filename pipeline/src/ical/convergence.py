@@ -109,15 +109,23 @@ def judge_terms(new: Measures, without: Measures, terms: str) -> str | None:
     return f"{terms} changes peak/rms by {gained:+.2%}" if gained < LEAST_GAIN else None
 
 
-def judge_first_terms(new: Measures, uncorrected: Measures, terms: str) -> str | None:
+def judge_first_terms(
+    new: Measures, uncorrected: Measures, terms: str, *, rescaled: bool = False
+) -> str | None:
     """Why the first terms of all are dropped, or None.
 
     The model was made from the uncorrected data, and what phase errors had taken from them is
     missing in it: with good gains that flux is in the residual, whose rms rises manifold. So only
     the peak tells: gains that find what belongs together raise it, gains of noise lower it.
+    `rescaled`: they bring the data to the flux scale of a start model. Then the peak says nothing,
+    but peak / rms does: no model made from the data is subtracted yet, whose lack the rms would
+    show.
     """
-    lost = -_rise(new.peak, uncorrected.peak)
-    return f"with {terms} the peak fell by {lost:.1%}" if lost >= MOST_SIGNAL_LOST else None
+    if rescaled:
+        what, lost = "peak/rms", -_rise(new.signal_to_noise, uncorrected.signal_to_noise)
+    else:
+        what, lost = "the peak", -_rise(new.peak, uncorrected.peak)
+    return f"with {terms} {what} fell by {lost:.1%}" if lost >= MOST_SIGNAL_LOST else None
 
 
 def judge(new: Measures, old: Measures, *, settled: bool, noise: float | None) -> Verdict:

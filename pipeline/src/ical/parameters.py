@@ -390,7 +390,8 @@ class Selfcal(Section):
     uv_range: UvRange = Field(
         UvRange(), description="baselines that gains are solved from: {min_m, max_m}, m")
     min_snr: float = Field(
-        3.0, ge=0, description="flag gain solutions of a signal-to-noise below this")
+        3.0, ge=0, description="flag gain solutions of a signal-to-noise below this; without a "
+        "start model the first ones below 1, unless the loop comes back to them")
     outlier_mad: float | None = Field(
         None, gt=0, description="flag gain amplitudes farther from their antenna's median than "
         "this many times 1.4826 median absolute deviations; null: none")
@@ -402,7 +403,7 @@ class Selfcal(Section):
         "the images), to calibrate on in the first cycle alone; null: the model of the images")
     flux_scale: Literal["data", "model"] = Field(
         "data", description="amplitude gains leave the flux scale as it is in the data (data), or "
-        "bring it to that of start_model (model)")
+        "bring it to that of start_model (model), however far off the data are")
 
 
 class Quality(Section):
@@ -464,6 +465,11 @@ class Parameters(Section):
     def simulated(self) -> bool:
         """Whether the data are simulated, not read from a Measurement Set."""
         return self.observation is not None
+
+    @property
+    def starts_from_model(self) -> bool:
+        """Whether the first cycle calibrates on a model of the user's, not on one of the data."""
+        return bool(self.selfcal.start_model or self.imaging.start_model)
 
     @property
     def image_beam(self) -> str:

@@ -36,12 +36,15 @@ class Schedule:
     ----------
     terms: that are asked for, in the order in which they are solved.
     first_cycle: of each, from 1. fixed: those that are applied and not solved. cycles: at most.
+    rescaling: the term that in the first cycle brings the data to the flux scale of a start model;
+        '': none does.
     """
 
     terms: str
     first_cycle: Mapping[str, int]
     fixed: str
     cycles: int
+    rescaling: str = ""
 
     @property
     def first_deep(self) -> int:
@@ -156,7 +159,7 @@ def _after_trial(schedule: Schedule, point: LoopPoint, trial: Tried) -> LoopPoin
     fresh, kept = _split(point)
     if not fresh:
         return _judge(schedule, point, point.terms, trial, None)
-    why = None if schedule.solved(kept) else _first_terms(point, trial, fresh)
+    why = None if schedule.solved(kept) else _first_terms(schedule, point, trial, fresh)
     if not schedule.solved(kept) and why is None:
         return _judge(schedule, point, point.terms, trial, None)
     return replace(point, phase="WITHOUT", terms=kept, trial=trial)
@@ -166,8 +169,9 @@ def _after_control(schedule: Schedule, point: LoopPoint, control: Tried) -> Loop
     tried = schedule.active(point.number, point.dropped)
     fresh, kept = _split(replace(point, terms=tried))
     trial = point.trial or Tried(None)
-    if trial.measures is None or control.measures is None or not schedule.solved(kept):
-        why = _first_terms(point, trial, fresh)
+    comparable = schedule.solved(kept) and not _rescales(schedule, point, fresh)
+    if trial.measures is None or control.measures is None or not comparable:
+        why = _first_terms(schedule, point, trial, fresh)
     else:
         why = convergence.judge_terms(trial.measures, control.measures, fresh)
     point = replace(point, terms=tried, trial=None)
@@ -182,11 +186,23 @@ def _split(point: LoopPoint) -> tuple[str, str]:
             "".join(t for t in point.terms if t in point.using))
 
 
-def _first_terms(point: LoopPoint, trial: Tried, fresh: str) -> str | None:
-    """Why terms are left out, where there is no image to compare with but the accepted one."""
+def _rescales(schedule: Schedule, point: LoopPoint, terms: str) -> bool:
+    """Whether the trial of some terms is of another flux scale than the accepted state."""
+    moving = set(schedule.rescaling) & set(terms) - set(point.using)
+    return bool(moving) and point.number == 1
+
+
+def _first_terms(
+    schedule: Schedule, point: LoopPoint, trial: Tried, fresh: str
+) -> str | None:
+    """Why terms are left out, where there is no image to compare with but the accepted one.
+
+    Or none on the same flux scale.
+    """
     if trial.measures is None:
         return f"{fresh} leaves a band without a solution above selfcal.min_snr"
-    return convergence.judge_first_terms(trial.measures, point.measures, fresh)
+    return convergence.judge_first_terms(trial.measures, point.measures, fresh,
+                                         rescaled=_rescales(schedule, point, fresh))
 
 
 def _judge(
@@ -216,11 +232,14 @@ def _judge(
 def _verdict(
     schedule: Schedule, point: LoopPoint, kept: str, chosen: Tried, dropped: str
 ) -> Verdict:
-    """The rules' verdict. Where no gain was in use there is nothing yet to be worse than."""
+    """The rules' verdict.
+
+    Where no gain was in use, or none on this flux scale, there is nothing yet to be worse than.
+    """
     if chosen.measures is None:
         return Verdict("revert", LOST)
     first_gains = schedule.solved(kept) and not schedule.solved(point.using)
-    if not point.using or first_gains:
+    if not point.using or first_gains or _rescales(schedule, point, kept):
         return Verdict("accept", chosen.measures.told)
     tried = set(schedule.terms) <= {*kept, *dropped}
     return convergence.judge(

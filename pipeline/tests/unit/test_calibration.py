@@ -8,6 +8,7 @@ from arl.calibration.apply import correct
 from arl.calibration.conditioning import (
     Conditioning,
     condition,
+    flag_faint,
     flagged_fraction,
     normalise_amplitudes,
 )
@@ -83,6 +84,25 @@ def test_noisy_gains_reach_the_theoretical_error(observation):
     assert np.median(solution.snr) == pytest.approx(1 / (theory * np.sqrt(2)), rel=0.1)
 
 
+@pytest.mark.parametrize(("scale", "amplitude"), [(1e-3, 0.0), (1.0, 0.0), (1e4, 0.0), (1.0, 0.2)])
+def test_the_error_of_phases_is_known_whatever_the_amplitudes(scale, amplitude):
+    """As above, of phases alone: their standard deviation is 1 / (sqrt(2) S/N), that of one of the
+    two components."""
+    first, second = baselines(N_ANTENNA)
+    n, flux, sigma = 20, 3.0, 1.0
+    true = random_gains(6, np.arange(1), np.arange(30), N_ANTENNA, 1.0, amplitude)
+    model = np.full((n, first.size, 30), flux, complex)
+    generator = np.random.default_rng(8)
+    noise = sigma * (generator.standard_normal(model.shape)
+                     + 1j * generator.standard_normal(model.shape))
+    vis = scale * (corrupt(model, np.repeat(true, n, axis=0), first, second) + noise)
+    a, b = matrices(vis, model, first, second, np.zeros(n, int), np.arange(30))
+    solution = solve(a, b, mode="phase", free_amplitude=True, **OPTIONS)
+    turned = np.swapaxes(solution.gain, 1, 2) * np.conj(true) / np.abs(true)
+    error = np.angle(turned * np.exp(-1j * np.angle(turned.mean(axis=1, keepdims=True))))
+    assert np.median(solution.snr) == pytest.approx(1 / (np.sqrt(2) * error.std()), rel=0.1)
+
+
 def test_matrices_are_the_sums_they_are_defined_as(observation):
     first, second, model = observation
     generator = np.random.default_rng(2)
@@ -147,6 +167,15 @@ def test_a_flagged_gain_flags_its_baselines(observation):
     assert np.all(vis[1, hit] == 0)
     assert np.all(weight[1, ~hit] == 1)
     assert np.all(weight[0] == 1)
+
+
+@pytest.mark.parametrize("matrix", [(), (2, 2)])
+def test_what_is_fainter_than_the_limit_is_flagged_and_nothing_else(matrix):
+    snr = np.array([[[0.0, 2.9, 3.0, np.inf]]])
+    gain = np.full((*snr.shape, *matrix), 1j)
+    found = flag_faint(gain, snr, 3.0).reshape(4, -1)
+    assert np.isnan(found[:2]).all()
+    np.testing.assert_array_equal(found[2:], 1j)
 
 
 def test_normalisation_keeps_the_flux_scale():

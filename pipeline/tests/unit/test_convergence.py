@@ -73,6 +73,16 @@ def test_the_first_terms_are_judged_by_the_peak_alone():
     assert "peak fell by 12" in judge_first_terms(replace(OLD, peak=4.4), OLD, "T")
 
 
+def test_first_terms_that_move_the_flux_scale_are_judged_by_peak_over_rms():
+    fainter = replace(OLD, peak=OLD.peak / 1e4, rms=OLD.rms / 1e4)
+    assert "the peak fell by 100" in judge_first_terms(fainter, OLD, "TG")
+    assert judge_first_terms(fainter, OLD, "TG", rescaled=True) is None
+    assert judge_first_terms(OLD, fainter, "TG", rescaled=True) is None
+    noise = replace(OLD, peak=2 * OLD.peak, rms=2.3 * OLD.rms)
+    assert judge_first_terms(noise, OLD, "TG", rescaled=True) == (
+        "with TG peak/rms fell by 13.0%")
+
+
 def test_the_reasons_say_what_was_measured():
     assert deterioration(replace(OLD, rms=0.012), OLD) == "the rms rose by 20.0%"
     assert "grew by 6.0%" in deterioration(replace(OLD, beam_area=1.06e-5), OLD)

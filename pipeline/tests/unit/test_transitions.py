@@ -212,6 +212,26 @@ def test_fixed_terms_alone_go_on_as_long_as_cleaning_helps():
         "CONVERGED", "converged")
 
 
+#: Gains that bring the data to half or twice their flux scale, and what else they do.
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+@pytest.mark.parametrize("using", ["", "T"])
+def test_the_first_cycle_may_move_the_flux_scale(scale, using):
+    """By the term that does so, as long as peak/rms stays; the next cycles may not."""
+    schedule = Schedule("TG", {"T": 1, "G": 1}, "", 5, rescaling="G")
+    moved = Tried(replace(OLD, peak=scale * OLD.peak, rms=scale * OLD.rms))
+    worse = Tried(replace(moved.measures, rms=1.2 * moved.measures.rms))
+    helps, hurts = (advance(schedule, at(schedule, 1, using), event) for event in (moved, worse))
+    if using:  # there is a control
+        helps, hurts = (advance(schedule, point, Tried(OLD)) for point in (helps, hurts))
+        assert (hurts.judged.kept, hurts.judged.decision) == ("T", "accept")
+        assert "with G peak/rms fell by 16.7%" in hurts.judged.reason
+    else:
+        assert hurts.phase == "WITHOUT"
+    assert (helps.judged.kept, helps.judged.decision) == ("TG", "accept")
+    late = advance(schedule, at(schedule, 2), moved)
+    assert late.phase == ("WITHOUT" if scale < 1 else "TRY")  # by the peak
+
+
 def ways(schedule, point, steps=()):
     """Every path from a state to an end, as (steps, last state); a step is (state, event)."""
     if point.phase == "END":

@@ -39,6 +39,7 @@ class TermBlocks:
     channel_block: shape (chan,), likewise for channels.
     jones: "scalar", "diagonal" or "full"; all but the first need data of two receptors.
     robust: whether it is solved with robust weights (see `arl.calibration.robust`).
+    free_amplitude: whether the data may differ in amplitude from the model (see `solver.solve`).
     """
 
     name: str
@@ -47,6 +48,7 @@ class TermBlocks:
     channel_block: np.ndarray
     jones: str = "scalar"
     robust: bool = False
+    free_amplitude: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,7 @@ def solve_chain(
                 sum_cells(a, time_of, channel_of), sum_cells(b, time_of, channel_of),
                 mode=term.mode, start=start.get(term.name), tolerance=options.tolerance,
                 max_iterations=options.max_iterations, jones=term.jones,
+                free_amplitude=term.free_amplitude,
             )
             solved[term.name] = TermSolution(term.name, time_blocks, channel_blocks,
                                              finish(term, solution), np.asarray(solution.snr))

@@ -72,6 +72,11 @@ def condition(
     return normalise_amplitudes(gain) if normalise else gain
 
 
+def flag_faint(gain: np.ndarray, snr: np.ndarray, min_snr: float) -> np.ndarray:
+    """Gains that are NaN where their signal-to-noise is below a limit."""
+    return _where(snr >= min_snr, gain)
+
+
 def _is_jones(gain: np.ndarray) -> bool:
     return gain.ndim == 5
 

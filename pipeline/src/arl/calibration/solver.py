@@ -141,6 +141,7 @@ def solve(
     tolerance: float,
     max_iterations: int,
     jones: str = "scalar",
+    free_amplitude: bool = False,
 ) -> Solution:
     """Solve every interval on its own.
 
@@ -153,19 +154,21 @@ def solve(
     tolerance: relative change of the gains at which an interval has converged.
     jones: "scalar", one gain for both receptors; "diagonal", one each; "full", a Jones matrix, of
         which mode "phase" is no subset. Acts where `a` has its (2, 2).
+    free_amplitude: the signal-to-noise of phases is that of gains with amplitudes: what those and
+        the model's flux scale are off is no noise, which it else counts as. Not with "full".
     """
     if a.ndim == b.ndim:
-        return _solve_scalar(a, b, mode, start, tolerance, max_iterations)
+        return _solve_scalar(a, b, mode, start, tolerance, max_iterations, free_amplitude)
     if jones == "full":
         return _solve_full(a, b, start, tolerance, max_iterations)
     if jones == "scalar":
         both = _solve_scalar(a[..., 0, 0] + a[..., 1, 1], 2 * b, mode,
                              None if start is None else start[..., 0, 0], tolerance,
-                             max_iterations)
+                             max_iterations, free_amplitude)
         return _join(both, both)
     return _join(*(
         _solve_scalar(a[..., k, k], b, mode, None if start is None else start[..., k, k],
-                      tolerance, max_iterations) for k in range(2)))
+                      tolerance, max_iterations, free_amplitude) for k in range(2)))
 
 
 def _join(one: Solution, other: Solution) -> Solution:
@@ -215,7 +218,7 @@ def _signal_to_noise_full(a: np.ndarray, b: np.ndarray, gain: np.ndarray) -> np.
 
 def _solve_scalar(
     a: np.ndarray, b: np.ndarray, mode: str, start: np.ndarray | None, tolerance: float,
-    max_iterations: int,
+    max_iterations: int, free_amplitude: bool,
 ) -> Solution:
     """One gain of each antenna (time block, channel block, ant)."""
     gain = np.ones(b.shape[:-1], complex)
@@ -227,7 +230,10 @@ def _solve_scalar(
                max_iterations, iterations, converged)
     has_data = b.sum(axis=-1) > 0
     gain = np.where(has_data, gain, 1.0)
-    snr = np.where(has_data, _signal_to_noise(a, b, gain), 0.0)
+    if mode == "phase" and free_amplitude:
+        snr = _solve_scalar(a, b, "amplitude_phase", gain, tolerance, max_iterations, False).snr
+    else:
+        snr = np.where(has_data, _signal_to_noise(a, b, gain), 0.0)
     return Solution(gain, snr, converged, iterations)
 
 

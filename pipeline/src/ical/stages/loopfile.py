@@ -40,6 +40,7 @@ class LoopKeeper:
     def keep(self, state: LoopState) -> None:
         """Write the checkpoint of the last accepted state."""
         plain = {"terms": state.terms, "dropped": state.dropped,
+                 "provisional": state.provisional,
                  "measures": asdict(state.measures),
                  "history": [asdict(c) for c in state.history]}
         arrays = {"model": state.model}
@@ -59,7 +60,8 @@ class LoopKeeper:
         history = tuple(Cycle(**c) for c in plain["history"])
         self._context.progress.resume_from(0.9 * number / self._context.parameters.selfcal.cycles)
         return LoopState(arrays["model"], _solutions(arrays), plain["terms"], plain["dropped"],
-                         Measures(**plain["measures"]), history)
+                         Measures(**plain["measures"]), history,
+                         provisional=plain["provisional"])
 
 
 def _solutions(arrays: dict[str, np.ndarray]) -> Solutions:

@@ -48,6 +48,8 @@ class LoopState:
     measures: of the image the gains gave; with no term in use, of the uncorrected data's image.
     history: the cycles so far.
     residual: of the model with the gains, where it has been imaged.
+    provisional: some of the gains may be below selfcal.min_snr: good enough to find a better model
+        (see `ical.stages.terms.GainTerms.is_provisional`).
     """
 
     model: np.ndarray
@@ -57,6 +59,7 @@ class LoopState:
     measures: Measures
     history: tuple[Cycle, ...]
     residual: BandImages | None = None
+    provisional: bool = False
 
 
 class Watcher(Protocol):

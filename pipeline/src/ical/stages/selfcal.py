@@ -19,7 +19,7 @@ from ical.stages.loopstate import Cycle, LoopState, Solutions, Watcher
 from ical.stages.observed import Observed
 from ical.stages.start import start_image, start_sky
 from ical.stages.terms import MODES, GainTerms
-from ical.transitions import Judged, LoopPoint, Tried, advance, sure_to_try
+from ical.transitions import LOST, Judged, LoopPoint, Tried, advance, sure_to_try
 
 SHALLOW_ITERATIONS = 1000
 FLAGS_WORTH_A_PSF = 0.01
@@ -134,8 +134,7 @@ class SelfCalibration:
             if state.history[-1].decision not in ("revert", "converged"):
                 watcher.keep(state)
         if point.outcome == "FAILED":
-            return SelfcalResult(dirty, psf, np.zeros_like(dirty.image), dirty, {}, "",
-                                 point.outcome, point.reason, ())
+            return _failed(dirty, psf, point.reason, state.history)
         return self._finish(state, cleaner, dirty, str(point.outcome), point.reason)
 
     def _begin(self, cleaner: Cleaner, dirty: BandImages) -> LoopState:
@@ -181,7 +180,7 @@ class SelfCalibration:
                                          cleaner.beam, self._options_at(number)).model
         residual = kept.residual if judged.decision == "converged" else None
         return LoopState(model, kept.solutions, kept.terms, point.dropped, kept.measures,
-                         history, residual), point
+                         history, residual, self.terms.is_provisional(state.solutions)), point
 
     def _event(self, trial: Trial | None) -> Tried:
         """What the machine is told of a trial."""
@@ -248,15 +247,29 @@ class SelfCalibration:
         self, state: LoopState, cleaner: Cleaner, dirty: BandImages, outcome: str, reason: str
     ) -> SelfcalResult:
         """Image the data corrected by the accepted gains as deep as continuum imaging would."""
-        gains = self.terms.gains(state.solutions, state.terms)
-        psf = self._psf(cleaner.psf, state.solutions, state.terms, 0.0)
+        solutions, note = (self._as_result(state) if outcome == "REVERTED"
+                           else (state.solutions, ""))
+        gains = self.terms.gains(solutions, state.terms)
+        residual = state.residual or self._imager.residual(state.model, gains)
+        if not residual.weight.all():
+            return _failed(dirty, cleaner.psf, LOST, state.history)
+        psf = self._psf(cleaner.psf, solutions, state.terms, 0.0)
         last = replace(cleaner, psf=psf, gains=gains)
         deep = sum(c.number >= self._schedule.first_deep for c in state.history)
         count = max(1, self._parameters.imaging.clean.major_cycles - deep)
-        residual = state.residual or self._imager.residual(state.model, gains)
         model, residual, _ = last.major_cycles(state.model, residual, count, lambda number: None)
-        return SelfcalResult(dirty, psf, model, residual, state.solutions, state.terms, outcome,
-                             reason, state.history)
+        return SelfcalResult(dirty, psf, model, residual, solutions, state.terms, outcome,
+                             reason + note, state.history)
+
+    def _as_result(self, state: LoopState) -> tuple[Solutions, str]:
+        """The gains that the loop went back to, and what of them had to be flagged."""
+        if not state.provisional:
+            return state.solutions, ""
+        solutions = self.terms.flag_provisional(state.solutions)
+        before, after = (self._flagged(s) for s in (state.solutions, solutions))
+        note = (f"; {after - before:.1%} of the first gains are below selfcal.min_snr: flagged"
+                if after > before else "")
+        return solutions, note
 
     def _psf(
         self, psf: BandImages, solutions: Solutions, terms: str, tolerated: float
@@ -279,6 +292,14 @@ class SelfCalibration:
             return self._options
         return replace(self._options, scales=(0,),
                        iterations=min(self._options.iterations, SHALLOW_ITERATIONS))
+
+
+def _failed(
+    dirty: BandImages, psf: BandImages, reason: str, history: tuple[Cycle, ...]
+) -> SelfcalResult:
+    """No gains to be applied: the images are those of the data as they are."""
+    return SelfcalResult(dirty, psf, np.zeros_like(dirty.image), dirty, {}, "", "FAILED", reason,
+                         history)
 
 
 def _told(judged: Judged) -> Cycle:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from arl.calibration import chain
-from arl.calibration.conditioning import Conditioning, Smoothing, mean_amplitude
+from arl.calibration.conditioning import Conditioning, Smoothing, flag_faint, mean_amplitude
 from arl.calibration.interpolation import interpolate
 from arl.calibration.intervals import (
     aligned_blocks,
@@ -60,7 +60,7 @@ class GainTerms:
         # a term that has gains to start from is there from the beginning
         self.schedule = Schedule(
             terms, {t: 1 if t in self.begun else getattr(first, t) for t in terms},
-            parameters.selfcal.fixed_terms, parameters.selfcal.cycles)
+            parameters.selfcal.fixed_terms, parameters.selfcal.cycles, self._rescaling())
 
     def _sample_snr(self, imager: Imager, unit_noise: float | None) -> float:
         """The signal-to-noise of a station's gain from one time and channel, by prediction."""
@@ -93,12 +93,23 @@ class GainTerms:
                 share = automatic_channels(n_channel, time.size, length)
                 channels = aligned_blocks(
                     cut([p.channels for p in self._plan.partitions], n_channel), share)
-        return chain.TermBlocks(name, MODES[name], times, channels, getattr(selfcal.jones, name),
-                                name in selfcal.robust_terms)
+        return chain.TermBlocks(
+            name, MODES[name], times, channels, getattr(selfcal.jones, name),
+            name in selfcal.robust_terms, free_amplitude=self._parameters.starts_from_model)
 
     def _is_fixed(self, name: str) -> bool:
         """Whether a term is applied as it was given."""
         return name in self._parameters.selfcal.fixed_terms
+
+    def _with_amplitudes(self, terms: str) -> list[str]:
+        """Those of some terms that are solved with amplitudes."""
+        return [t for t in terms if MODES[t] != "phase" and not self._is_fixed(t)]
+
+    def _rescaling(self) -> str:
+        """The term that brings the data to the flux scale of the start model; '': none does."""
+        selfcal = self._parameters.selfcal
+        first = self._with_amplitudes(selfcal.terms)[:1]
+        return "".join(t for t in first if selfcal.flux_scale == "model" and t not in self.begun)
 
     def _read_gains(self) -> Iterator[tuple[str, chain.TermSolution]]:
         """The gains that terms start from; a fixed term's intervals become those of its table."""
@@ -162,14 +173,30 @@ class GainTerms:
             self._scale(terms, known),
             uv_range.min_m, uv_range.max_m)
 
-    def _conditioning(self, before: Solutions) -> Conditioning:
-        """What is flagged: by a lower signal-to-noise while there is only a first model.
+    def is_provisional(self, before: Solutions) -> bool:
+        """Whether what is solved after these gains is solved on a model of uncorrected data.
 
-        What that model lacks counts as noise, and a phase known to 1 rad still improves it.
+        What that model lacks counts as noise, and a phase known to 1 rad still improves it: so
+        less is flagged. Where those after them are reverted, `flag_provisional` is due.
         """
-        asked = self._parameters.selfcal
         solved = self.schedule.solved("".join(next(iter(before.values()), {})))
-        least = asked.min_snr if solved else min(asked.min_snr, FIRST_MIN_SNR)
+        return not solved and not self._parameters.starts_from_model
+
+    def flag_provisional(self, solutions: Solutions) -> Solutions:
+        """Provisional gains that nothing better followed: flagged at the limit that was asked for.
+
+        Smoothed ones, too: what they were smoothed with is no better.
+        """
+        least = self._parameters.selfcal.min_snr
+        return {partition: {name: replace(s, gain=flag_faint(s.gain, s.snr, least))
+                            for name, s in own.items()}
+                for partition, own in solutions.items()}
+
+    def _conditioning(self, before: Solutions) -> Conditioning:
+        """What is flagged, and the reference antenna."""
+        asked, least = self._parameters.selfcal, self._parameters.selfcal.min_snr
+        if self.is_provisional(before):
+            least = min(least, FIRST_MIN_SNR)
         return Conditioning(least, asked.outlier_mad, self._reference)
 
     def _smoothing_widths(self, name: str) -> tuple[float, float]:
@@ -199,7 +226,7 @@ class GainTerms:
         The first of them may take the scale of the start model, and then keeps it; a term that
         starts from given gains keeps theirs.
         """
-        amplitudes = [t for t in terms if MODES[t] != "phase" and not self._is_fixed(t)]
+        amplitudes = self._with_amplitudes(terms)
         scale: dict[str, np.ndarray | float] = {
             t: mean_amplitude(known[t].gain) if t in self.begun and t in known else 1.0
             for t in amplitudes}
