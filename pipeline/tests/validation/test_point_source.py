@@ -23,7 +23,7 @@ CELL, FLUX = 1e-3, 100.0
 
 
 @pytest.mark.parametrize(("offset", "tolerance"), [(0.0, 0.002), (0.5, 0.01)])
-def test_flux_of_a_point_source(tmp_path, offset, tolerance):
+def test_flux_of_a_point_source(tmp_path, offset, tolerance, measured_as):
     l, m = (30 + offset) * CELL, (-20 + offset) * CELL
     ra, dec = np.degrees(lmn_to_radec(np.array([l]), np.array([m]), *np.radians(CENTRE)))
     catalogue = tmp_path / "point.csv"
@@ -44,10 +44,14 @@ def test_flux_of_a_point_source(tmp_path, offset, tolerance):
     _, result = case.self_calibrate(InProcess(), unit_noise=0.0)
     assert result.outcome in ("CONVERGED", "MAX_CYCLES"), result.reason
     beams = fit_beams(result.psf, CELL)
+    ratios = []
     for band, frequency in enumerate(case.setup.frequency):
         restored = restore(result.model[band], result.residual.image[band], beams[band], CELL)
         true = FLUX * (frequency / 1e8) ** -0.7
         found = match_truth(restored, np.array([l]), np.array([m]), np.array([true]), beams[band],
                             CELL, flux_limit=0.5)
-        print(f"offset {offset}, {frequency / 1e6:.0f} MHz: {found.ratio_median - 1:+.4%}")
-        assert found.ratio_median == pytest.approx(1.0, abs=tolerance)
+        ratios.append(found.ratio_median)
+    off = max(ratios, key=lambda ratio: abs(ratio - 1))
+    measured_as("component flux, S/N > 50", f"100 Jy, {offset} pixels off the grid: worst channel",
+                f"{off:.5f}", f"1 ± {tolerance}")
+    assert off == pytest.approx(1.0, abs=tolerance)

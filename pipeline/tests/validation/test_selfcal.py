@@ -233,6 +233,7 @@ def test_noise_alone_stays_noise(cluster, tmp_path, measured_as):
     _, result = blind.self_calibrate(cluster)
     assert result.outcome == "FAILED"
     row, flux = "noise-only data through ICAL", float(np.abs(result.model).sum())
+    measured_as(row, "outcome", result.outcome, "FAILED")
     measured_as(row, "flux in the model, Jy", flux, "0")
     assert flux == 0
     together = combine(result.residual.image, result.residual.weight)
@@ -251,10 +252,12 @@ def test_any_number_of_workers_makes_the_same_image_by_the_same_decisions(
         _, result = observed.self_calibrate(several)
     assert [(c.terms, c.decision, c.reason) for c in result.history] == [
         (c.terms, c.decision, c.reason) for c in alone.history]
+    row = "the same plan on one worker or many"
+    measured_as(row, f"{workers} and in process: cycles decided alike",
+                f"{len(result.history)} of {len(alone.history)}", "all")
     peak = np.abs(alone.dirty.image).max()
     apart = np.abs(result.residual.image - alone.residual.image).max() / peak
-    measured_as("the same plan on one worker or many",
-                f"{workers} and in process: largest difference over peak", apart, "≤ 1e-5")
+    measured_as(row, f"{workers} and in process: largest difference over peak", apart, "≤ 1e-5")
     assert apart <= 1e-5
     assert np.abs(result.model - alone.model).max() <= 1e-5 * peak
 
