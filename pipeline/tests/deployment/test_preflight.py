@@ -182,11 +182,12 @@ def test_one_host_that_cannot_be_worked_on_does_not_keep_the_others(playbook, tm
 managers: {{hosts: {{here: {{ansible_connection: local}}}}}}
 workers: {{hosts: {{away: {{{broken}}}}}}}
 """)
-    result = playbook("-i", str(inventory), "teardown.yml", *options,
+    # without the proof, which looks at whatever else this machine does
+    result = playbook("-i", str(inventory), "teardown.yml", "--skip-tags", "proof", *options,
                       "-e", f"ical_state_dir={tmp_path / 'state'}")
     said = " ".join(result.stdout.split())
     assert result.returncode != 0
-    assert "here is released." in said
+    # said last, once every other host has come through all plays
     assert "away could not be released; everything else is." in said
     assert told in said
 
