@@ -5,7 +5,8 @@
     python -m benchmarks overhead scaling workers --pairs 5
 
 Parts: the named runs; kernels (each kernel alone); overhead (stages against their kernels);
-scaling (with visibilities, pixels, stations); workers (two against two independent processes).
+scaling (with visibilities, pixels, stations); workers (two against two independent processes);
+large (memory and cost of 1e8 visibilities next to 1e7).
 Writes <results>/bench-<UTC>/bench.json, again after every part. Exit code 1: a bar was missed.
 """
 
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import kernels, scaling
+from benchmarks import kernels, large, scaling
 from benchmarks.bars import BARS
 from benchmarks.overhead import overhead
 from benchmarks.pairs import in_words
@@ -110,6 +111,12 @@ def _workers(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return _ratios("workers: the partition stages", found.pop("rows"), found)
 
 
+def _large(chosen: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    print("data larger than memory", flush=True)
+    runs = large.data_larger_than_memory(folder, chosen.seed)
+    return {"runs": runs, "missed": any(run["missed"] for run in runs)}
+
+
 def _ratios(title: str, rows: list[dict[str, Any]], details: dict[str, Any]) -> dict[str, Any]:
     """Print rows of ratios; the part of the JSON that they make."""
     print("\n".join([title, *map(in_words, rows)]), flush=True)
@@ -122,6 +129,7 @@ def main() -> int:
         **{name: (lambda chosen, folder, name=name: _named(name, chosen, folder))
            for name in BARS},
         "kernels": _kernels, "overhead": _overhead, "scaling": _scaling, "workers": _workers,
+        "large": _large,
     }
     chosen = _arguments([*parts])
     folder = chosen.results.absolute() / new_run_id("bench")

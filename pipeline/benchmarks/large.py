@@ -1,28 +1,23 @@
 """Data larger than memory: what 1e8 visibilities take, next to 1e7.
 
-    python -m benchmarks.large                      1e7 and 1e8, 1024² pixels, 4 bands
-    python -m benchmarks.large 1e6 1e7 --results /tmp/bench
-
 The run `reference-noise` with more times and channels, imaged and self-calibrated by two workers.
 The bars: 4 GB over all processes, 1.3 times the predicted memory, and a cost per visibility within
-1.2 times that of the first. The visibilities are removed after each run. Writes
-<results>/bench-large-<UTC>/bench.json, again after every run. Exit code 1: a bar was missed.
+1.2 times that of the first. The visibilities are removed after each run.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import shutil
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import do_run, varied
 from ical.parameters import Parameters, load
-from ical.store import new_run_id, write_json
 
+VISIBILITIES = (1e7, 1e8)
 NPIXEL, BANDS, CHANNELS_PER_TIME = 1024, 4, 0.4
 BASELINES = 4371
 MOST_MEMORY_MB, MOST_OVER_FORECAST, MOST_PER_VISIBILITY = 4000, 1.3, 1.2
@@ -40,9 +35,9 @@ def large(visibilities: float) -> Parameters:
     return Parameters.model_validate(data)
 
 
-def measure(visibilities: float, folder: Path) -> dict[str, Any]:
+def measure(visibilities: float, folder: Path, seed: int) -> dict[str, Any]:
     """Do the run; its peak of memory, that over the forecast, and its cost per visibility."""
-    run = large(visibilities)
+    run = large(visibilities).model_copy(update={"seed": seed})
     report = do_run(run, folder, run.name, workers=2)
     shutil.rmtree(folder / run.name / "visibilities")
     stages, predicted = report["stages"], report["forecast"]
@@ -63,29 +58,18 @@ def missed(found: dict[str, Any], first: dict[str, Any]) -> list[str]:
     return [f"{what}: {value:.3g} > {most:g}" for what, value, most in checks if value > most]
 
 
-def main() -> int:
-    """Do the runs that were asked for; whether all bars were met, as an exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.large", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("visibilities", nargs="*", type=float, default=[1e7, 1e8])
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    chosen = parser.parse_args()
-    folder = chosen.results.absolute() / new_run_id("bench-large")
-    folder.mkdir(parents=True)
+def data_larger_than_memory(
+    folder: Path, seed: int, sizes: Sequence[float] = VISIBILITIES
+) -> list[dict[str, Any]]:
+    """Do the runs, the smallest first, and judge each; prints each when it is done."""
     runs: list[dict[str, Any]] = []
-    for visibilities in chosen.visibilities:
+    for visibilities in sizes:
         before = os.getloadavg()
-        found = measure(visibilities, folder)
+        found = measure(visibilities, folder, seed)
         texts = missed(found, runs[0] if runs else found)
         print(", ".join(f"{k} {v:.4g}" for k, v in found.items()), flush=True)
         for text in texts:
             print(f"  MISSED {text}", flush=True)
         runs.append(found | {"missed": texts, "load_average": {
             "before": before, "after": os.getloadavg()}})
-        write_json(folder / "bench.json", {"large": {"runs": runs}})
-    print(f"All figures: {folder / 'bench.json'}")
-    return int(any(run["missed"] for run in runs))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return runs
