@@ -98,7 +98,7 @@ validation: setup ## quality against truth: the table of the design at a small s
 JUNIT := -o junit_family=xunit1
 quality: setup ## write docs/quality.md: the table of the design, small and at full size, as measured now
 	$(PYTEST) -q tests/validation $(JUNIT) --junitxml=$(CURDIR)/.cache/quality-small.xml
-	$(PYTEST) -q -m bench tests/validation/test_full_size.py -k with_noise $(JUNIT) --junitxml=$(CURDIR)/.cache/quality-full.xml
+	$(PYTEST) -q -m bench tests/validation $(JUNIT) --junitxml=$(CURDIR)/.cache/quality-full.xml
 	cd pipeline && $(BIN)/python -m benchmarks.quality $(CURDIR)/docs/quality.md $(CURDIR)/.cache/quality-small.xml $(CURDIR)/.cache/quality-full.xml
 
 docs: setup ## write the README of each role from its argument_specs

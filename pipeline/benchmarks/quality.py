@@ -25,8 +25,9 @@ HEAD = """# Quality against truth
 
 Made by `make quality`, {date} UTC: every quality that the project promises, measured by the
 tests of `pipeline/tests/validation`, which fail where a bar is not met. Each test names its data
-set. Those of `test_full_size` are the run `reference-noise` (94 stations, 7 channels, 512² pixels)
-with a seed of the moment; the others are small enough for every `make test`.
+set. Full size is that of the run `reference-noise` (94 stations, 336,567 visibilities, 512²
+pixels), in `test_full_size` with a seed of the moment; the others are small enough for every
+`make test`.
 
 | quantity | of what | measured | bar | met | test |
 |---|---|---|---|---|---|

@@ -280,10 +280,11 @@ class SolutionInterval(Section):
 
     T: float | None = Field(
         None, gt=0, description="solution interval of T, s; null: as few times as a predicted "
-        "signal-to-noise of 5 takes, a single one without noise")
+        "signal-to-noise of 5 takes, a single one without noise; over a gap between scans only "
+        "where one of them is shorter")
     G: float | None = Field(
         None, gt=0, description="solution interval of G, s; null: ten times that of T, or what a "
-        "predicted signal-to-noise of 30 takes")
+        "predicted signal-to-noise of 30 takes, over gaps as T")
     B: float | None = Field(
         None, gt=0, description="solution interval of B, s; null: the whole observation")
 

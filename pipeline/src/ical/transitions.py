@@ -26,6 +26,8 @@ Outcome = Literal["CONVERGED", "MAX_CYCLES", "REVERTED", "FAILED"]
 
 NOTHING = "the image of the data holds nothing above the threshold to calibrate on"
 LOST = "a band is left without a solution above selfcal.min_snr"
+FAINT = ("in no cycle has every band a solution above selfcal.min_snr: the data are too faint to "
+         "calibrate on")
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class LoopPoint:
     phase: what is to be done. number: of the cycle at work, from 1.
     terms: to be tried now; "" is the data without gains.
     using, dropped, measures: terms in use, terms given up, and measures, of the accepted state.
+    solvable: whether any trial yet had a solution in every band.
     trial: in WITHOUT, what the cycle's terms together led to.
     judged: the cycle that ended with this step, None within one.
     outcome, reason: of the end.
@@ -117,6 +120,7 @@ class LoopPoint:
     using: str
     dropped: str
     measures: Measures
+    solvable: bool
     trial: Tried | None = None
     judged: Judged | None = None
     outcome: Outcome | None = None
@@ -125,10 +129,10 @@ class LoopPoint:
 
 def begin(
     schedule: Schedule, *, has_model: bool, number: int, using: str, dropped: str,
-    measures: Measures,
+    measures: Measures, solvable: bool = False,
 ) -> LoopPoint:
     """The loop before its cycle `number`; without anything to calibrate on it is over."""
-    point = LoopPoint("END", number, "", using, dropped, measures)
+    point = LoopPoint("END", number, "", using, dropped, measures, solvable)
     if not has_model:
         return replace(point, outcome="FAILED", reason=NOTHING)
     return _next_cycle(schedule, replace(point, number=number - 1))
@@ -148,6 +152,8 @@ def advance(schedule: Schedule, point: LoopPoint, event: Tried) -> LoopPoint:
     ------
     ValueError: the loop is over.
     """
+    solved = event.measures is not None and schedule.solved(point.terms) != ""
+    point = replace(point, solvable=point.solvable or solved)
     if point.phase == "TRY":
         return _after_trial(schedule, replace(point, judged=None), event)
     if point.phase == "WITHOUT":
@@ -250,10 +256,12 @@ def _verdict(
 def _next_cycle(schedule: Schedule, point: LoopPoint) -> LoopPoint:
     """The beginning of the next cycle, or the end where there is none."""
     number = point.number + 1
+    terms = schedule.active(number, point.dropped)
+    if number <= schedule.cycles and terms:
+        return replace(point, phase="TRY", number=number, terms=terms)
+    if not point.using and not point.solvable:
+        return replace(point, outcome="FAILED", reason=FAINT)
     if number > schedule.cycles:
         return replace(point, outcome="MAX_CYCLES",
                        reason=f"all {schedule.cycles} cycles were used")
-    terms = schedule.active(number, point.dropped)
-    if not terms:
-        return replace(point, outcome="CONVERGED", reason="no gain term improves the image")
-    return replace(point, phase="TRY", number=number, terms=terms)
+    return replace(point, outcome="CONVERGED", reason="no gain term improves the image")

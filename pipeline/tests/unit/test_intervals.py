@@ -9,6 +9,8 @@ from arl.calibration.intervals import (
     automatic_length,
     equal_blocks,
     is_inside,
+    scan_blocks,
+    scans,
     station_information,
     unit_noise,
 )
@@ -103,3 +105,34 @@ def test_aligned_blocks_end_where_pieces_end_and_are_never_shorter_than_asked():
         assert is_inside(block, pieces)
     for length in (19, 55, 10**9):
         assert aligned_blocks(pieces, length).tolist() == equal_blocks(55, length).tolist()
+
+
+def test_scans_are_what_gaps_leave():
+    steady = np.arange(12) * 8.0
+    assert scans(steady) == [(0, 12)]
+    assert scans(steady[[0, 1, 2, 4, 5]]) == [(0, 5)]
+    later = np.where(np.arange(12) < 5, steady, steady + 600)
+    assert scans(later) == [(0, 5), (5, 12)]
+    assert scans(np.arange(5) * 3600.0) == [(0, 5)]
+    assert scans(np.zeros(1)) == [(0, 1)]
+
+
+def test_no_interval_spans_a_gap_where_scans_are_long_enough():
+    found, pieces = [(0, 20), (20, 30), (30, 55)], [(0, 25), (25, 55)]
+    for length in (1, 3, 5, 6, 10):
+        block = scan_blocks(found, pieces, length)
+        number, size = np.unique(block, return_counts=True)
+        assert number.tolist() == list(range(number.size))
+        assert (np.diff(block) >= 0).all()
+        assert size.min() >= length
+        assert is_inside(block, found)
+        # and within a scan none spans two partitions, where both parts are long enough
+        assert is_inside(block, pieces) == (length <= 5)
+
+
+def test_scans_that_are_too_short_share_an_interval():
+    found, whole = [(0, 3), (3, 6), (6, 10), (10, 11)], [(0, 11)]
+    assert scan_blocks(found, whole, 4).tolist() == [0] * 6 + [1] * 5
+    assert scan_blocks(found, whole, 3).tolist() == [0] * 3 + [1] * 3 + [2] * 5
+    assert scan_blocks(found, whole, 12).tolist() == [0] * 11
+    assert scan_blocks([(0, 11)], whole, 5).tolist() == equal_blocks(11, 5).tolist()

@@ -114,6 +114,22 @@ def test_first_gains_that_do_not_help_leave_the_data_as_they_are(kind, number):
         assert (after.dropped, after.reason) == ("T", "no gain term improves the image")
 
 
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("solvable", [False, True])
+def test_what_no_term_ever_had_a_solution_for_has_failed(number, solvable):
+    """Whether the terms are given up for it, or the cycles end before; noise has such images."""
+    alone = Schedule("T", {"T": 1}, "", number)
+    point = begin(alone, has_model=True, number=number, using="", dropped="", measures=OLD,
+                  solvable=solvable)
+    point = advance(alone, advance(alone, point, event("lost")), event("same"))
+    assert point.phase == "END"
+    if solvable:
+        assert point.outcome == "MAX_CYCLES"
+    else:
+        assert (point.outcome, point.using) == ("FAILED", "")
+        assert "too faint to calibrate on" in point.reason
+
+
 @pytest.mark.parametrize("kind", EVENTS)
 def test_a_new_term_is_always_tried_without_too(kind):
     after = advance(TG, at(TG, 2, using="T"), event(kind))
@@ -251,7 +267,7 @@ def test_every_way_through_the_loop_ends_as_it_must(terms, first, fixed):
     seen = set()
     for steps, end in ways(schedule, at(schedule, 1, using=fixed)):
         seen.add(end.outcome)
-        assert end.outcome in ("CONVERGED", "MAX_CYCLES", "REVERTED")
+        assert end.outcome in ("CONVERGED", "MAX_CYCLES", "REVERTED", "FAILED")
         assert end.reason
         assert len(steps) <= 2 * schedule.cycles
         given_up: set[str] = set()
@@ -267,13 +283,17 @@ def test_every_way_through_the_loop_ends_as_it_must(terms, first, fixed):
             assert (end.using, end.measures) == (began.using, began.measures)
         if end.outcome == "MAX_CYCLES":
             assert end.judged.number == schedule.cycles
-    assert {"CONVERGED", "REVERTED", "MAX_CYCLES"} == seen
+        if end.outcome != "REVERTED":
+            never = all(event.measures is None for point, event in steps
+                        if schedule.solved(point.terms))
+            assert (end.outcome == "FAILED") == (never and not end.using)
+    assert {"CONVERGED", "REVERTED", "MAX_CYCLES"} | ({"FAILED"} if not fixed else set()) == seen
 
 
 def test_the_state_is_all_that_a_step_depends_on():
     """A loop that goes on from a checkpoint takes the same way."""
     point = advance(TG, at(TG, 1), event("better"))
     again = begin(TG, has_model=True, number=point.number, using=point.using,
-                  dropped=point.dropped, measures=point.measures)
+                  dropped=point.dropped, measures=point.measures, solvable=point.solvable)
     assert replace(point, judged=None) == again
     assert isinstance(again, LoopPoint)

@@ -6,6 +6,7 @@ channels from 95 to 105 MHz, phase errors of 1 rad per station, time and channel
 0.5 Jy in each component of a visibility: 3.5 mJy per beam in the image of all channels together.
 Images of 256 x 256 pixels of 2.4 mrad; the truth is compared at the first channel (95 MHz) and
 residuals in the combined image. A blank start. All in one process but for the row that says where.
+Two rows are there at full size too, that of the run reference-noise, by `make bench` alone.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from ical.data import load
 from ical.imager import Imager, combine, fit_beams
 from ical.metrics import host_name
 from ical.parameters import Parameters
+from ical.parameters import load as load_run
 from ical.stages import image, model, selfcal, truth
 from ical.tasks import Source
 
@@ -42,6 +44,10 @@ RUN = {
     "imaging": {"npixel": 256, "cell_rad": 2.4e-3, "clean": {"scales": [0, 3]}},
     "selfcal": {"terms": "TG", "first_cycle": {"T": 1, "G": 3}, "cycles": 8},
 }
+
+#: As test_full_size has it, but of a seed that is always the same.
+FULL = load_run("reference-noise").to_dict()
+at_full_size = pytest.mark.bench
 
 
 class Silent:
@@ -226,20 +232,23 @@ def test_fluxes_and_positions_of_bright_sources(which, request, observed, measur
     assert found.position_offset_beam < 0.05
 
 
-def test_noise_alone_stays_noise(cluster, tmp_path, measured_as):
+@pytest.mark.parametrize(("run", "label"), [
+    pytest.param(RUN, "", id="small"),
+    pytest.param(FULL, "full size: ", id="full", marks=at_full_size)])
+def test_noise_alone_stays_noise(cluster, run, label, tmp_path, measured_as):
     """Self-calibration of nothing finds nothing, and does not make something of it."""
     (tmp_path / "blind.csv").write_text("# frequency_hz: 1e8\nangle_deg,power\n0,0\n90,0\n")
-    blind = observe(cluster, RUN | {"sky": {"primary_beam": str(tmp_path / "blind.csv")}}, tmp_path)
+    blind = observe(cluster, run | {"sky": {"primary_beam": str(tmp_path / "blind.csv")}}, tmp_path)
     _, result = blind.self_calibrate(cluster)
     assert result.outcome == "FAILED"
     row, flux = "noise-only data through ICAL", float(np.abs(result.model).sum())
-    measured_as(row, "outcome", result.outcome, "FAILED")
-    measured_as(row, "flux in the model, Jy", flux, "0")
+    measured_as(row, f"{label}outcome", result.outcome, "FAILED")
+    measured_as(row, f"{label}flux in the model, Jy", flux, "0")
     assert flux == 0
     together = combine(result.residual.image, result.residual.weight)
     noise = 1 / np.sqrt(result.psf.weight.sum())
-    measured_as(row, "highest pixel over noise", np.abs(together).max() / noise, "< 5")
-    assert np.abs(together).max() < 5 * noise
+    measured_as(row, f"{label}highest pixel over noise", together.max() / noise, "< 5")
+    assert together.max() < 5 * noise
     assert image_statistics(together).rms == pytest.approx(noise, rel=0.05)
 
 
@@ -248,16 +257,33 @@ def test_any_number_of_workers_makes_the_same_image_by_the_same_decisions(
     calibrated, observed, workers, measured_as
 ):
     _, alone = calibrated
+    _, result = self_calibrate_on(workers, observed)
+    are_the_same(result, alone, f"{workers} and in process", measured_as)
+
+
+@at_full_size
+def test_two_workers_make_the_same_image_at_full_size(cluster, tmp_path, measured_as):
+    observed = observe(cluster, FULL, tmp_path)
+    _, alone = observed.self_calibrate(cluster)
+    _, result = self_calibrate_on(2, observed)
+    are_the_same(result, alone, "full size: 2 and in process", measured_as)
+
+
+def self_calibrate_on(workers, observed):
     with connect(None, workers=workers, threads=1, memory_limit=None) as several:
-        _, result = observed.self_calibrate(several)
+        return observed.self_calibrate(several)
+
+
+def are_the_same(result, alone, which, measured_as):
+    """Images to 1e-5 of the peak, and the same decisions."""
     assert [(c.terms, c.decision, c.reason) for c in result.history] == [
         (c.terms, c.decision, c.reason) for c in alone.history]
     row = "the same plan on one worker or many"
-    measured_as(row, f"{workers} and in process: cycles decided alike",
+    measured_as(row, f"{which}: cycles decided alike",
                 f"{len(result.history)} of {len(alone.history)}", "all")
     peak = np.abs(alone.dirty.image).max()
     apart = np.abs(result.residual.image - alone.residual.image).max() / peak
-    measured_as(row, f"{workers} and in process: largest difference over peak", apart, "≤ 1e-5")
+    measured_as(row, f"{which}: largest difference over peak", apart, "≤ 1e-5")
     assert apart <= 1e-5
     assert np.abs(result.model - alone.model).max() <= 1e-5 * peak
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,6 +13,9 @@ TARGET_SNR = {"T": 5.0, "G": 30.0}
 #: G lasts at least this many times as long as T.
 SLOW = 10
 MOST_SAMPLES = 10**9
+#: A step in time this many times the usual one is a gap between two scans.
+GAP = 3.0
+
 
 def time_blocks(time: np.ndarray, interval: float | None) -> np.ndarray:
     """The interval number of each time (s), shape (time,).
@@ -51,6 +55,37 @@ def equal_blocks(n_time: int, length: int) -> np.ndarray:
     return np.arange(n_time) * count // n_time
 
 
+def scans(time: np.ndarray) -> list[tuple[int, int]]:
+    """The (start, stop) of each run of times (s), shape (time,), without a gap between them.
+
+    Equal steps, however long, have none: snapshots are one scan.
+    """
+    step = np.diff(time)
+    if step.size == 0:
+        return [(0, time.size)]
+    ends = np.flatnonzero(step > GAP * np.median(step)) + 1
+    return list(pairwise([0, *ends.tolist(), time.size]))
+
+
+def scan_blocks(
+    scans: Sequence[tuple[int, int]], pieces: Sequence[tuple[int, int]], length: int
+) -> np.ndarray:
+    """`aligned_blocks` within each (start, stop) scan, that none spans a gap between two.
+
+    Gains are not known to last over a gap. But a scan of fewer than `length` samples shares its
+    interval with the one after it, the last with the one before.
+    """
+    ends = [0]
+    for _, stop in scans:
+        if stop - ends[-1] >= length:
+            ends.append(stop)
+    ends[max(1, len(ends) - 1):] = [scans[-1][1]]
+    blocks = [aligned_blocks([(max(start, a) - start, min(stop, b) - start)
+                              for a, b in pieces if a < stop and b > start], length)
+              for start, stop in pairwise(ends)]
+    return _numbered(blocks)
+
+
 def aligned_blocks(pieces: Sequence[tuple[int, int]], length: int) -> np.ndarray:
     """`equal_blocks` within each (start, stop) piece of an axis, that none spans two pieces.
 
@@ -59,6 +94,11 @@ def aligned_blocks(pieces: Sequence[tuple[int, int]], length: int) -> np.ndarray
     if min(stop - start for start, stop in pieces) < length:
         return equal_blocks(pieces[-1][1], length)
     blocks = [equal_blocks(stop - start, length) for start, stop in pieces]
+    return _numbered(blocks)
+
+
+def _numbered(blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """The blocks of consecutive pieces as those of one axis."""
     first = np.cumsum([0, *(own[-1] + 1 for own in blocks[:-1])])
     return np.concatenate([own + n for own, n in zip(blocks, first, strict=True)])
 

@@ -40,7 +40,7 @@ class LoopKeeper:
     def keep(self, state: LoopState) -> None:
         """Write the checkpoint of the last accepted state."""
         plain = {"terms": state.terms, "dropped": state.dropped,
-                 "provisional": state.provisional,
+                 "provisional": state.provisional, "solvable": state.solvable,
                  "measures": asdict(state.measures),
                  "history": [asdict(c) for c in state.history]}
         arrays = {"model": state.model}
@@ -61,7 +61,7 @@ class LoopKeeper:
         self._context.progress.resume_from(0.9 * number / self._context.parameters.selfcal.cycles)
         return LoopState(arrays["model"], _solutions(arrays), plain["terms"], plain["dropped"],
                          Measures(**plain["measures"]), history,
-                         provisional=plain["provisional"])
+                         provisional=plain["provisional"], solvable=plain["solvable"])
 
 
 def _solutions(arrays: dict[str, np.ndarray]) -> Solutions:

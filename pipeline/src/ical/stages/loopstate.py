@@ -50,6 +50,7 @@ class LoopState:
     residual: of the model with the gains, where it has been imaged.
     provisional: some of the gains may be below selfcal.min_snr: good enough to find a better model
         (see `ical.stages.terms.GainTerms.is_provisional`).
+    solvable: see `ical.transitions.LoopPoint`.
     """
 
     model: np.ndarray
@@ -60,6 +61,7 @@ class LoopState:
     history: tuple[Cycle, ...]
     residual: BandImages | None = None
     provisional: bool = False
+    solvable: bool = False
 
 
 class Watcher(Protocol):

@@ -127,7 +127,8 @@ class SelfCalibration:
         state = kept or self._begin(cleaner, dirty)
         point = transitions.begin(
             self._schedule, has_model=self._has_model(state, dirty), number=len(state.history) + 1,
-            using=state.terms, dropped=state.dropped, measures=state.measures)
+            using=state.terms, dropped=state.dropped, measures=state.measures,
+            solvable=state.solvable)
         while point.phase != "END":
             state, point = self._cycle(state, point, cleaner)
             watcher.told(state.history[-1], cycles)
@@ -173,14 +174,16 @@ class SelfCalibration:
         cycle, kept = _told(judged), trials[judged.kept]
         history = (*state.history, cycle)
         if kept is None or judged.decision == "revert":
-            return replace(state, dropped=point.dropped, history=history), point
+            return replace(state, dropped=point.dropped, history=history,
+                           solvable=point.solvable), point
         model = state.model
         if judged.decision != "converged":
             model = cleaner.imager.clean(kept.residual, kept.psf, model, self._edges,
                                          cleaner.beam, self._options_at(number)).model
         residual = kept.residual if judged.decision == "converged" else None
         return LoopState(model, kept.solutions, kept.terms, point.dropped, kept.measures,
-                         history, residual, self.terms.is_provisional(state.solutions)), point
+                         history, residual, self.terms.is_provisional(state.solutions),
+                         point.solvable), point
 
     def _event(self, trial: Trial | None) -> Tried:
         """What the machine is told of a trial."""

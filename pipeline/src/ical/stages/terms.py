@@ -17,6 +17,8 @@ from arl.calibration.intervals import (
     automatic_length,
     channel_blocks,
     is_inside,
+    scan_blocks,
+    scans,
     time_blocks,
 )
 from arl.sky import Components
@@ -87,8 +89,8 @@ class GainTerms:
         else:
             sample = snr * np.sqrt(n_channel / (channels.max() + 1))
             length = automatic_length(name, sample)
-            times = aligned_blocks(
-                cut([p.times for p in self._plan.partitions], time.size), length)
+            pieces = cut([p.times for p in self._plan.partitions], time.size)
+            times = scan_blocks(scans(time), pieces, length)
             if width is None:
                 share = automatic_channels(n_channel, time.size, length)
                 channels = aligned_blocks(
