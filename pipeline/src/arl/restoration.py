@@ -40,6 +40,12 @@ def gaussian(beam: Beam, l: np.ndarray, m: np.ndarray) -> np.ndarray:
     return np.exp(-0.5 * (q[0, 0] * l**2 + 2 * q[0, 1] * l * m + q[1, 1] * m**2))
 
 
+def log_slope(beam: Beam, l: np.ndarray, m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The derivatives of the beam's logarithm along l and m at offsets (l, m) in rad, 1/rad."""
+    q = _quadratic_form(beam)
+    return -(q[0, 0] * l + q[0, 1] * m), -(q[0, 1] * l + q[1, 1] * m)
+
+
 def _beam_of(q: np.ndarray) -> Beam:
     values, vectors = np.linalg.eigh(q)
     major, minor = FWHM / np.sqrt(values[0]), FWHM / np.sqrt(values[1])
