@@ -17,6 +17,9 @@ FIT_RADIUS, JOINT_RADIUS = 1.25, 2.0
 #: Farther than this many beams from where a fit begins a source is negligible (3e-8, had it moved
 #: by a beam, beyond which it has run away); from CROWD sources on that makes a fit sparse.
 EXTENT, CROWD = 3.5, 30
+#: A fit ends in some ten steps, but of sources that no beam tells apart, which exchange fluxes
+#: for ever: then what this many steps led to is taken.
+MOST_STEPS = 100
 #: A peak of so many times the noise is a source; one of COMPLETE_SNR can't be missed by noise.
 DETECTION_SNR, COMPLETE_SNR = 5.0, 10.0
 #: Fluxes are judged of sources this many times the noise: it adds at most 2 % to their scatter.
@@ -214,7 +217,8 @@ def _fit_group(restored: np.ndarray, start: np.ndarray, beam: Beam, cell: float)
                             (values.size, p.size))
         return sparse if len(start) > CROWD else sparse.toarray()
 
-    fit = least_squares(misfit, (start / scale).ravel(), derivatives, method="trf", x_scale="jac")
+    fit = least_squares(misfit, (start / scale).ravel(), derivatives, method="trf", x_scale="jac",
+                        max_nfev=MOST_STEPS)
     return fit.x.reshape(-1, 3) * scale
 
 

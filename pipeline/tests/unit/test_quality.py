@@ -98,6 +98,17 @@ def test_a_crowd_that_touches_is_fitted_in_seconds():
     np.testing.assert_allclose(found.l, l, atol=1e-5 * BEAM.major)
 
 
+def test_sources_that_no_beam_tells_apart_do_not_hold_a_fit_up():
+    random = np.random.default_rng(7)
+    l, m = random.normal(0, 0.7 * BEAM.major, (2, 40))
+    flux = np.r_[20.0, random.uniform(0.1, 1.0, 39)]
+    image = sky(l, m, flux) + random.normal(0, 0.03, (NPIXEL, NPIXEL))
+    start = time.monotonic()
+    found = quality.fit_sources(image, l, m, flux, BEAM, CELL, wanted=flux > 10)
+    assert time.monotonic() - start < 20
+    assert found.flux[0] == pytest.approx(20.0, rel=0.3)
+
+
 def test_a_source_that_is_not_there_does_not_count_as_fitted():
     l = np.array([20 * CELL, 0.0])
     image = sky([20.0 * CELL + 1.3 * BEAM.major], [0.0], [1.0])
