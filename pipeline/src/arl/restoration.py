@@ -40,6 +40,12 @@ def gaussian(beam: Beam, l: np.ndarray, m: np.ndarray) -> np.ndarray:
     return np.exp(-0.5 * (q[0, 0] * l**2 + 2 * q[0, 1] * l * m + q[1, 1] * m**2))
 
 
+def log_slope(beam: Beam, l: np.ndarray, m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The derivatives of the beam's logarithm along l and m at offsets (l, m) in rad, 1/rad."""
+    q = _quadratic_form(beam)
+    return -(q[0, 0] * l + q[0, 1] * m), -(q[0, 1] * l + q[1, 1] * m)
+
+
 def _beam_of(q: np.ndarray) -> Beam:
     values, vectors = np.linalg.eigh(q)
     major, minor = FWHM / np.sqrt(values[0]), FWHM / np.sqrt(values[1])
@@ -86,13 +92,14 @@ def fit_beam(psf: np.ndarray, cell: float) -> Beam:
 def restore(model: np.ndarray, residual: np.ndarray, beam: Beam, cell: float) -> np.ndarray:
     """Model (Jy per pixel) convolved with the beam, plus residual: Jy per beam, [l, m].
 
-    The image is padded so that nothing wraps around.
+    The image is padded so that nothing wraps around: by the beam, or by its own width where a beam
+    reaches farther, as no two of its pixels are farther apart.
     """
     from scipy import fft
 
     n = model.shape[0]
     reach = int(np.ceil(3 * beam.major / cell))
-    size = fft.next_fast_len(n + 2 * reach, real=True)
+    size = fft.next_fast_len(min(n + 2 * reach, 2 * n), real=True)
     axis = fft.fftfreq(size, 1 / size) * cell
     kernel = fft.rfft2(gaussian(beam, axis[:, None], axis[None, :]))
     padded = np.zeros((size, size))

@@ -26,8 +26,8 @@ Outcome = Literal["CONVERGED", "MAX_CYCLES", "REVERTED", "FAILED"]
 
 NOTHING = "the image of the data holds nothing above the threshold to calibrate on"
 LOST = "a band is left without a solution above selfcal.min_snr"
-FAINT = ("in no cycle has every band a solution above selfcal.min_snr: the data are too faint to "
-         "calibrate on")
+FAINT = ("in no cycle has every band a solution above selfcal.min_snr: the data are too faint, or "
+         "the model is too far from them, to calibrate on")
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,7 @@ def test_data_that_are_all_flagged_end_in_one_sentence(observed, capsys):
 @pytest.mark.parametrize(("lines", "words"), [
     ("  reference_antenna: CS001\n", "selfcal.reference_antenna: there is no CS001"),
     ("  terms: T\nimaging:\n  mask: far.fits\n", "far.fits"),
+    ("  start_model: far.csv\n", "far.csv has no component within 90 degrees"),
 ])
 def test_what_the_data_do_not_fit_is_found_before_they_are_read(
     observed, tmp_path, capsys, lines, words
@@ -170,6 +171,7 @@ def test_what_the_data_do_not_fit_is_found_before_they_are_read(
     far = ImageHeader(CELL, (CENTRE[0] + 1.0, CENTRE[1]), 1e8, 1e6, "", None, "", "mask", "t",
                       "TOPO")
     write_image(folder / "far.fits", np.ones((8, 8)), far)
+    (folder / "far.csv").write_text("ra_deg,dec_deg,flux_jy\n210,60,10\n")
     run = yaml.safe_load(RUN)
     for section, values in yaml.safe_load("selfcal:\n" + lines).items():
         run[section] |= values

@@ -52,3 +52,13 @@ def test_a_corner_does_not_wrap_around(corner):
     far = np.hypot(i - corner[0], j - corner[1]) * 4e-3 > 0.15
     assert image[corner] == pytest.approx(1.0, rel=1e-9)
     assert np.abs(image[far]).max() < 1e-9
+
+
+def test_a_beam_of_many_images_takes_no_more_than_the_images():
+    beam, cell = Beam(40.0, 30.0, 0.4), 4e-3
+    model = np.zeros((32, 32))
+    model[3, 5], model[31, 31] = 2.0, 1.0
+    l, m = np.meshgrid(lm_axis(32, cell), lm_axis(32, cell), indexing="ij")
+    direct = sum(s * gaussian(beam, l - l[at], m - m[at])
+                 for s, at in ((2.0, (3, 5)), (1.0, (31, 31))))
+    np.testing.assert_allclose(restore(model, np.zeros((32, 32)), beam, cell), direct, rtol=1e-12)

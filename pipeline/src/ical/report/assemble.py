@@ -207,9 +207,11 @@ def summary(tables: Sequence[Gains]) -> GainTerm:
     worst = sorted((i for i in range(share.size) if share[i] > 0), key=lambda i: -share[i])
     amplitude = np.abs(gain[~flagged])
     median = float(np.median(amplitude)) if amplitude.size else None
-    times, antennas, channels = table.gain.shape
+    times, channels = table.solved
+    antennas = len(table.antennas)
     return GainTerm(
-        solutions=gain.size, times=times, channels=channels, antennas=antennas,
+        solutions=times * antennas * channels * len(tables), times=times,
+        channels=channels, antennas=antennas,
         flagged_fraction=float(flagged.mean()),
         flagged_antennas={table.antennas[i]: round(float(share[i]), 4) for i in worst},
         amplitude_median=median,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+import numpy as np
+
 from ical.report import figures, sky_figures, verdict
 from ical.report.assemble import IMAGING_STAGES, Run
 from ical.report.products import Gains, SkyImage, find_image, read_image
@@ -149,8 +151,9 @@ def _gain_words(report: Report, tables: Sequence[Gains]) -> str:
     words = [" \N{MULTIPLICATION SIGN} ".join((
         _count(brief.times, "time"), _count(brief.antennas, "antenna"),
         _count(brief.channels, "channel")))]
-    if table.time.size > 1:
-        words.append(f"one every {_duration(float(abs(table.time[1] - table.time[0])))}")
+    if brief.times > 1:
+        step = float(np.median(np.diff(np.sort(table.time)))) * table.time.size / brief.times
+        words.append(f"one every {_duration(step)}")
     words.append(f"{brief.flagged_fraction:.1%} flagged")
     if len(tables) > 1:
         words.append(f"of the receptors {' and '.join(t.receptor for t in tables)}")

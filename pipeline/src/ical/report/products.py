@@ -74,7 +74,8 @@ def find_image(folder: Path, kind: str) -> Path | None:
 class Gains:
     """One receptor: gain (time, antenna, chan), NaN where flagged; time UTC s; frequency Hz.
 
-    `receptor` is I where both have the same gain, else such as XX.
+    `receptor` is I where both have the same gain, else such as XX. `intervals`: how many solution
+    intervals in time and frequency the samples came from.
     """
 
     term: str
@@ -83,6 +84,13 @@ class Gains:
     time: np.ndarray
     frequency: np.ndarray
     antennas: tuple[str, ...]
+    intervals: tuple[int, int] | None = None
+
+    @property
+    def solved(self) -> tuple[int, int]:
+        """How many solutions there are in time and in frequency; unless the table says so, one for
+        each sample."""
+        return self.intervals or (self.time.size, self.frequency.size)
 
     @property
     def title(self) -> str:
@@ -117,8 +125,10 @@ def read_gains(path: Path) -> tuple[Gains, ...]:
             gain[read("FLAG").astype(bool)] = np.nan
         receptors = [str(r) for r in read("receptor")]
         names = tuple(str(n) for n in read("antenna_name"))
+        solved: Any = store.attrs.get("solution_intervals")
         time, frequency = read("time").astype(float), read("frequency").astype(float)
     gain[gain == 0] = np.nan
     term = path.stem.removeprefix("gains_")
-    return tuple(Gains(term, receptors[k], gain[..., k], time, frequency, names)
+    return tuple(Gains(term, receptors[k], gain[..., k], time, frequency, names,
+                       (int(solved[0]), int(solved[1])) if solved else None)
                  for k in ((0, -1) if len(receptors) > 1 else (0,)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from arl.conventions import C
 from arl.errors import InputError
 from arl.gridding import advise, good_size
 from ical.parameters import Imaging, UvRange
@@ -98,4 +99,9 @@ def image_size(
         raise InputError(
             f"imaging.npixel: {npixel} pixels of {advice.cell:.3g} rad reach beyond the horizon; "
             f"give npixel, or make guard_band, clean_border or cell_rad smaller.")
+    beam = C / (np.abs(uvw).max() * frequency.max())
+    if inner * advice.cell < beam:
+        raise InputError(
+            f"imaging.cell_rad: {inner} pixels of {advice.cell:.3g} rad are smaller than the beam, "
+            f"which is {beam:.3g} rad or more; make cell_rad or npixel larger.")
     return npixel, inner, advice.cell

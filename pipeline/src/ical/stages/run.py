@@ -111,6 +111,8 @@ def run_selfcal(context: RunContext) -> None:
         loop = selfcal.SelfCalibration(
             imager, context.parameters, setup, edges,
             float(setup.sigma > 0) if isinstance(setup, Setup) else None)
+        for doubt in loop.terms.doubts:
+            context.progress.warning(doubt)
         keeper = LoopKeeper(context)
         result = loop.run(keeper, keeper.read())
         context.progress.update(0.95, "writing images, gains and corrected visibilities")
@@ -156,6 +158,7 @@ def _write_selfcal(
         table = gain_table(
             term, setup.time, setup.antenna_names, setup.frequency[used], cube[:, :, used],
             setup.products)
+        table.attrs["solution_intervals"] = loop.terms.intervals(term, used)
         folder = context.store.stage_folder("selfcal")
         write_dataset(table, folder / f"gains_{term}.zarr")
         write_h5parm(table, folder / f"gains_{term}.h5", setup.antenna_positions,

@@ -11,7 +11,7 @@ from arl.calibration.gains import nearest_sample, table_gains
 from arl.errors import InputError
 from arl.io.fits import is_image, place_model, read_mask, read_model
 from arl.io.gains import read_gains
-from arl.sky import Components, load_catalogue, pixel_model
+from arl.sky import Components, lmn_of, load_catalogue, pixel_model
 from ical.parameters import Parameters
 from ical.partitions import Plan
 from ical.stages.image import band_edges
@@ -45,10 +45,20 @@ def start_image(path: str | None, setup: Observed, edges: np.ndarray) -> np.ndar
 def start_sky(
     path: str | None, setup: Observed, edges: np.ndarray
 ) -> Components | np.ndarray | None:
-    """What to calibrate on first: components of a catalogue, or a model image as above."""
+    """What to calibrate on first: components of a catalogue, or a model image as above.
+
+    Raises
+    ------
+    InputError: as above, or all components are on the other half of the sky.
+    """
     if path is None or is_image(path):
         return start_image(path, setup, edges)
-    return load_catalogue(path)
+    components = load_catalogue(path)
+    above = lmn_of(components, *setup.phase_centre)[:, 2] > 0
+    if not above.any():
+        raise InputError(f"selfcal.start_model: {path} has no component within 90 degrees of the "
+                         f"phase centre; give a model of this field.")
+    return components.select(above)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class GainTerms:
     ----------
     blocks: by name, the solution intervals over the whole observation.
     begun: the gains that some of them start from, on these intervals.
+    doubts: what a user should know of intervals that were chosen for him, a sentence each.
     schedule: when each one's turn comes.
 
     Parameters
@@ -56,6 +57,8 @@ class GainTerms:
         self._reference = reference_antenna(parameters.selfcal.reference_antenna,
                                             setup.antenna_names)
         snr = self._sample_snr(imager, unit_noise)
+        self._noise_is_known = unit_noise is not None
+        self.doubts: list[str] = []
         self.blocks = {name: self._term(name, snr) for name in parameters.selfcal.terms}
         self.begun = dict(self._read_gains())
         first, terms = parameters.selfcal.first_cycle, parameters.selfcal.terms
@@ -95,9 +98,34 @@ class GainTerms:
                 share = automatic_channels(n_channel, time.size, length)
                 channels = aligned_blocks(
                     cut([p.channels for p in self._plan.partitions], n_channel), share)
+            alone = name == "T" and times.max() == 0 < time.size - 1
+            if not self._noise_is_known and (
+                    alone or (width is None and channels.max() < n_channel - 1)):
+                self._doubt(name, sample, times, channels)
         return chain.TermBlocks(
             name, MODES[name], times, channels, getattr(selfcal.jones, name),
             name in selfcal.robust_terms, free_amplitude=self._parameters.starts_from_model)
+
+    def _doubt(
+        self, name: str, sample_snr: float, times: np.ndarray, channels: np.ndarray
+    ) -> None:
+        """Say that one solution has to do for so many times or channels.
+
+        What sky and gains change between neighbouring samples that lie far apart is taken for
+        noise: then bright data look faint, and gains that differ are solved as one.
+        """
+        n_time, n_channel = (axis.size / (axis.max() + 1) for axis in (times, channels))
+        self.doubts.append(
+            f"{name}: neighbouring samples differ so much that a station's signal-to-noise in "
+            f"one is taken to be {sample_snr:.2g}, so one solution holds {n_channel:.3g} channels "
+            f"and {n_time:.3g} times; if the data are brighter, give "
+            f"selfcal.solution_interval.{name} and selfcal.solution_bandwidth.{name}")
+
+    def intervals(self, name: str, channels: np.ndarray) -> list[int]:
+        """How many solution intervals a term has in time, and in frequency in some channels."""
+        blocks = self.blocks[name]
+        return [np.unique(blocks.time_block).size,
+                np.unique(blocks.channel_block[channels]).size]
 
     def _is_fixed(self, name: str) -> bool:
         """Whether a term is applied as it was given."""

@@ -1,0 +1,20 @@
+"""How large images are, and which nobody can mean."""
+
+import numpy as np
+import pytest
+
+from arl.conventions import C
+from arl.errors import InputError
+from ical.parameters import Imaging
+from ical.stages.observed import image_size
+
+FREQUENCY, UVW = np.array([95e6, 105e6]), np.array([[200.0, 0.0, 0.0], [0.0, 50.0, 10.0]])
+FRINGE = C / (200.0 * 105e6)
+
+
+def test_a_field_smaller_than_the_finest_fringe_is_refused():
+    """A cell in another unit was meant, or another image: the beam would fill it many times."""
+    fits = image_size(Imaging(npixel=128, cell_rad=1.01 * FRINGE / 128), UVW, FREQUENCY, 35.0)
+    assert fits[:2] == (128, 128)
+    with pytest.raises(InputError, match="are smaller than the beam"):
+        image_size(Imaging(npixel=128, cell_rad=0.99 * FRINGE / 128), UVW, FREQUENCY, 35.0)
