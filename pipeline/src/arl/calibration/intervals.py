@@ -68,18 +68,18 @@ def scans(time: np.ndarray) -> list[tuple[int, int]]:
 
 
 def scan_blocks(
-    scans: Sequence[tuple[int, int]], pieces: Sequence[tuple[int, int]], length: int
+    found: Sequence[tuple[int, int]], pieces: Sequence[tuple[int, int]], length: int
 ) -> np.ndarray:
-    """`aligned_blocks` within each (start, stop) scan, that none spans a gap between two.
+    """`aligned_blocks` within each (start, stop) of the `scans` found: none spans a gap.
 
     Gains are not known to last over a gap. But a scan of fewer than `length` samples shares its
     interval with the one after it, the last with the one before.
     """
     ends = [0]
-    for _, stop in scans:
+    for _, stop in found:
         if stop - ends[-1] >= length:
             ends.append(stop)
-    ends[max(1, len(ends) - 1):] = [scans[-1][1]]
+    ends[max(1, len(ends) - 1):] = [found[-1][1]]
     blocks = [aligned_blocks([(max(start, a) - start, min(stop, b) - start)
                               for a, b in pieces if a < stop and b > start], length)
               for start, stop in pairwise(ends)]
