@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from direct import direct_sum
+from small_field import CELL, CENTRE, NPIXEL, small_array
 from small_runs import changed, perform
+from written_ms import all_rows, write_ms
 
+from arl.conventions import lmn
 from arl.io.fits import read_image
 from ical.store import read_json
 
@@ -27,3 +32,25 @@ def test_a_band_of_one_percent_is_as_good_as_its_channels(one_worker, tmp_path):
     assert (few, many) == (1, 8)
     assert peak == pytest.approx(other_peak, rel=2e-3)
     assert residual < other_residual + 1e-4 * peak
+
+
+def test_the_combined_image_says_at_which_frequency_it_has_the_fluxes(one_worker, tmp_path):
+    """A source S ~ frequency^-1 in two bands of which the lower has four times the weight."""
+    time, frequency = 1.5e9 + 1200.0 * np.arange(7), np.array([90e6, 110e6])
+    array, flux = small_array(np.linspace(-40, 40, time.size)), 10 * 100e6 / frequency
+    vis = direct_sum(array.uvw, frequency, lmn([16 * CELL], [-14 * CELL]), flux[None])
+    rows = all_rows(array.uvw, time, array.pairs, vis[..., None].repeat(2, axis=-1))
+    rows["WEIGHT_SPECTRUM"] = np.broadcast_to(
+        np.array([[4.0], [1.0]], np.float32), rows["DATA"].shape).copy()
+    write_ms(tmp_path / "a.ms", rows, frequency, correlations=("XX", "YY"),
+             n_antenna=array.n_antenna, phase_centre=CENTRE)
+    store = perform(tmp_path, {
+        "input": {"measurement_set": "a.ms"}, "selfcal": {"enabled": False},
+        "imaging": {"npixel": NPIXEL, "cell_rad": CELL, "clean": {"scales": [0]}}},
+        one_worker, "run", ("model", "image"))
+    for kind in ("restored", "model"):
+        image, header = read_image(store.folder / "image" / f"{kind}_combined.fits")
+        assert header["CRVAL3"] == header["RESTFRQ"] == pytest.approx(94e6)
+        assert header["CDELT3"] == pytest.approx(40e6)  # from edge to edge: channels are 20 MHz
+        # of the power law's curvature the mean of fluxes keeps 0.8 %
+        assert image[80, 50] == pytest.approx(10 * 100e6 / header["CRVAL3"], rel=0.015)

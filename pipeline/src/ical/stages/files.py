@@ -130,31 +130,40 @@ class ImageFiles:
     ) -> None:
         """Begin to write `<kind>_bandNN.fits` and `<kind>_combined.fits`."""
         for band, image in enumerate(images.image):
-            self._write(f"{kind}_band{band:02d}", image, beams.bands[band] if beams else None,
-                        unit, self._edges[band])
+            self._write_band(kind, band, image, beams.bands[band] if beams else None, unit)
         self._write_combined(kind, combine(images.image, images.weight),
-                             beams.together if beams else None, unit)
+                             beams.together if beams else None, unit, images.weight)
+
+    def _write_band(
+        self, kind: str, band: int, image: np.ndarray, beam: Beam | None, unit: str
+    ) -> None:
+        edges = self._edges[band]
+        self._write(f"{kind}_band{band:02d}", image, beam, unit, edges.mean(), np.ptp(edges))
 
     def _write_combined(
-        self, kind: str, image: np.ndarray, beam: Beam | None, unit: str
+        self, kind: str, image: np.ndarray, beam: Beam | None, unit: str, weight: np.ndarray
     ) -> None:
-        whole = np.array([self._edges.min(), self._edges.max()])
-        self._write(f"{kind}_combined", image, beam, unit, whole)
+        """A weighted mean over bands: of the mean frequency, where a spectrum has that flux."""
+        self._write(f"{kind}_combined", image, beam, unit,
+                    np.average(self._edges.mean(axis=1), weights=weight), np.ptp(self._edges))
 
     def _write(
-        self, name: str, image: np.ndarray, beam: Beam | None, unit: str, edges: np.ndarray
+        self, name: str, image: np.ndarray, beam: Beam | None, unit: str, frequency: float,
+        bandwidth: float,
     ) -> None:
-        self._writing.append(self._pool.submit(self._write_now, name, image, beam, unit, edges))
+        self._writing.append(self._pool.submit(
+            self._write_now, name, image, beam, unit, float(frequency), float(bandwidth)))
 
     def _write_now(
-        self, name: str, image: np.ndarray, beam: Beam | None, unit: str, edges: np.ndarray
+        self, name: str, image: np.ndarray, beam: Beam | None, unit: str, frequency: float,
+        bandwidth: float,
     ) -> None:
         start = datetime.fromtimestamp(float(self._setup.time[0]), UTC)
         inside = without_border(image, self._setup.inner)
         write_image(self._folder / f"{name}.fits", inside, ImageHeader(
-            self._setup.cell, self._setup.phase_centre, float(edges.mean()),
-            float(np.ptp(edges)), unit, beam, start.strftime("%Y-%m-%dT%H:%M:%S"), self._name,
-            f"ical {ical.__version__}", self._setup.frequency_frame))
+            self._setup.cell, self._setup.phase_centre, frequency, bandwidth, unit, beam,
+            start.strftime("%Y-%m-%dT%H:%M:%S"), self._name, f"ical {ical.__version__}",
+            self._setup.frequency_frame))
 
     def write_all(
         self, dirty: BandImages, psf: BandImages, model: np.ndarray, residual: BandImages,
@@ -201,11 +210,11 @@ class ImageFiles:
     ) -> None:
         """Restored images over the primary beam, their mean, and its weight."""
         for band, (image, power) in enumerate(zip(restored, powers, strict=True)):
-            self._write(f"pbcorrected_band{band:02d}", correct_beam(image, power),
-                        beams.bands[band], "Jy/beam", self._edges[band])
+            self._write_band("pbcorrected", band, correct_beam(image, power), beams.bands[band],
+                             "Jy/beam")
         whole = combine_corrected(restored, powers, weight)
-        self._write_combined("pbcorrected", whole.image, beams.together, "Jy/beam")
-        self._write_combined("pbweight", whole.weight, None, "")
+        self._write_combined("pbcorrected", whole.image, beams.together, "Jy/beam", weight)
+        self._write_combined("pbweight", whole.weight, None, "", weight)
 
     def _write_index(
         self, model: np.ndarray, residual: BandImages, powers: list[np.ndarray],
@@ -221,8 +230,8 @@ class ImageFiles:
         noise = (correct_beam(np.asarray(robust_rms(r)), power)
                  for r, power in zip(residual.image, powers, strict=True))
         found = spectral_index(images, noise, self._edges.mean(axis=1))
-        self._write_combined("spectralindex", found.index, widest, "")
-        self._write_combined("spectralindexerror", found.error, widest, "")
+        for kind, image in (("spectralindex", found.index), ("spectralindexerror", found.error)):
+            self._write_combined(kind, image, widest, "", residual.weight)
 
 
 def residual_quality(residual: BandImages, setup: Observed) -> dict[str, float]:
