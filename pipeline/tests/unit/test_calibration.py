@@ -120,18 +120,26 @@ def test_matrices_are_the_sums_they_are_defined_as(observation):
         np.sum(weight[2:, k] * np.abs(model[2:, k]) ** 2), rel=1e-5)
 
 
-def test_an_antenna_without_data_is_flagged_and_left_at_one(observation):
+@pytest.mark.parametrize("min_snr", [3.0, 0.0])
+def test_an_antenna_without_data_is_flagged_whatever_is_asked_and_left_at_one(
+    observation, min_snr
+):
+    """Nor is it the reference, nor counted among the amplitudes whose mean is 1."""
     first, second, model = observation
+    true = random_gains(9, np.zeros(1, int), np.zeros(1, int), N_ANTENNA, 1.0, 0.2)
     weight = np.ones(model.shape, np.float32)
-    weight[:, (first == 3) | (second == 3)] = 0
-    a, b = reduce(model, model, weight, first, second, N_ANTENNA, np.zeros(N_TIME, int),
-                  np.zeros(N_CHANNEL, int))
-    solution = solve(a, b, mode="phase", **OPTIONS)
-    assert solution.gain[0, 0, 3] == 1
-    gain = condition(solution, Conditioning(3.0), normalise=False)
-    assert np.isnan(gain[0, 0, 3])
-    assert flagged_fraction(gain)[3] == 1
-    assert np.delete(flagged_fraction(gain), 3).max() == 0
+    weight[:, (first == 0) | (second == 0)] = 0
+    a, b = reduce(corrupt(model, true, first, second), model, weight, first, second, N_ANTENNA,
+                  np.zeros(N_TIME, int), np.zeros(N_CHANNEL, int))
+    solution = solve(a, b, mode="amplitude_phase", **OPTIONS)
+    assert solution.gain[0, 0, 0] == 1
+    gain = condition(solution, Conditioning(min_snr), normalise=True)
+    assert np.isnan(gain[0, 0, 0])
+    assert flagged_fraction(gain)[0] == 1
+    assert np.delete(flagged_fraction(gain), 0).max() == 0
+    seen = true[0, 1:, 0]
+    expected = seen * np.exp(-1j * np.angle(seen[0])) / np.abs(seen).mean()
+    np.testing.assert_allclose(gain[0, 0, 1:], expected, atol=1e-6)
 
 
 def test_pure_noise_is_flagged(observation):
@@ -176,6 +184,9 @@ def test_what_is_fainter_than_the_limit_is_flagged_and_nothing_else(matrix):
     found = flag_faint(gain, snr, 3.0).reshape(4, -1)
     assert np.isnan(found[:2]).all()
     np.testing.assert_array_equal(found[2:], 1j)
+    # what has no data has no signal-to-noise, however little is asked for
+    assert np.isnan(flag_faint(gain, snr, 0.0).reshape(4, -1)).all(axis=1).tolist() == [
+        True, False, False, False]
 
 
 def test_normalisation_keeps_the_flux_scale():

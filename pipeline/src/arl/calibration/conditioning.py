@@ -62,7 +62,7 @@ def condition(
     A solution below the least signal-to-noise, or of an antenna without data, is flagged, never
     applied as if it were good.
     """
-    good = solution.snr >= how.min_snr
+    good = reliable(solution.snr, how.min_snr)
     if how.outlier_mad is not None:
         good &= ~outliers(amplitude(solution.gain, good), how.outlier_mad)
     gain = _where(good, solution.gain)
@@ -74,7 +74,12 @@ def condition(
 
 def flag_faint(gain: np.ndarray, snr: np.ndarray, min_snr: float) -> np.ndarray:
     """Gains that are NaN where their signal-to-noise is below a limit."""
-    return _where(snr >= min_snr, gain)
+    return _where(reliable(snr, min_snr), gain)
+
+
+def reliable(snr: np.ndarray, min_snr: float) -> np.ndarray:
+    """Whether solutions reach a signal-to-noise; one of no data, 0, does not, whatever is asked."""
+    return (snr > 0) & (snr >= min_snr)
 
 
 def _is_jones(gain: np.ndarray) -> bool:
