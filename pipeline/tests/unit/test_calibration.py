@@ -142,6 +142,24 @@ def test_an_antenna_without_data_is_flagged_whatever_is_asked_and_left_at_one(
     np.testing.assert_allclose(gain[0, 0, 1:], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("jones", ["scalar", "diagonal", "full"])
+def test_antennas_without_data_take_nothing_from_the_others_signal_to_noise(jones):
+    """Eight antennas alone, and the same among sixty of which no baseline is left."""
+    first, second = baselines(8)
+    generator = np.random.default_rng(2)
+    shape = (1, first.size, 1) if jones == "scalar" else (1, first.size, 1, 2, 2)
+    unit = 1.0 if jones == "scalar" else np.eye(2)
+    noise = generator.standard_normal((2, *shape)) / 10
+    vis = 5.0 * unit + noise[0] + 1j * noise[1]
+    model, weight = np.full((1, first.size, 1), 5.0, complex), np.ones((1, first.size, 1))
+    found = []
+    for count in (8, 60):
+        a, b = reduce(vis, model, weight, first, second, count, np.zeros(1, int), np.zeros(1, int))
+        found.append(solve(a, b, mode="amplitude_phase", jones=jones, **OPTIONS).snr)
+    np.testing.assert_allclose(found[1][..., :8], found[0], rtol=1e-6)
+    assert not found[1][..., 8:].any()
+
+
 def test_pure_noise_is_flagged(observation):
     first, second, model = observation
     generator = np.random.default_rng(1)
