@@ -215,6 +215,33 @@ def test_normalisation_keeps_the_flux_scale():
     assert scale == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize("matrix", [False, True])
+def test_flags_that_come_and_go_do_not_move_the_flux_scale(matrix):
+    """Amplitudes that stay, times a factor of each interval, of antennas flagged now and then."""
+    generator = np.random.default_rng(7)
+    true = 1 + 0.2 * generator.standard_normal(20)
+    factor = generator.uniform(0.5, 2.0, (6, 3, 1))
+    gain = true * factor * np.exp(1j * generator.uniform(-3, 3, (6, 3, 20)))
+    gain[:3, :, np.argsort(true)[-5:]] = np.nan  # the strongest, in the first half
+    gain[1:, 2, 4] = np.nan
+    gain[5, 1] = np.nan                          # a whole interval
+    gain[..., 7] = np.nan                        # one that is never there
+    if matrix:
+        gain = gain[..., None, None] * np.eye(2)
+    found = normalise_amplitudes(gain)
+    size = np.abs(found[..., 0, 0] if matrix else found)
+    there = np.isfinite(size)
+    assert there.sum() == np.isfinite(gain).sum() // (4 if matrix else 1)
+    expected = np.broadcast_to(true / np.delete(true, 7).mean(), size.shape)
+    np.testing.assert_allclose(size[there], expected[there], rtol=1e-4)
+
+
+def test_antennas_that_are_never_there_together_have_a_mean_of_one_each_time():
+    """Nothing tells their levels."""
+    gain = np.array([[[2.0, 4.0, np.nan, np.nan]], [[np.nan, np.nan, 5.0, 15.0]]])
+    np.testing.assert_allclose(np.nanmean(normalise_amplitudes(gain), axis=-1), 1.0)
+
+
 def two_terms():
     """T per time and channel (phase), G over all of it (amplitude and phase)."""
     t = chain.TermBlocks("T", "phase", np.arange(N_TIME), np.arange(N_CHANNEL))
