@@ -7,9 +7,9 @@ import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.coordinates import FK5, ICRS, BaseCoordinateFrame, SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS, WCSSUB_LATITUDE, WCSSUB_LONGITUDE, FITSFixedWarning
 from astropy.wcs.utils import wcs_to_celestial_frame
@@ -17,9 +17,6 @@ from astropy.wcs.utils import wcs_to_celestial_frame
 from arl.conventions import from_fits_axes, lm_axis, lmn_to_radec, radec_to_lmn, to_fits_axes
 from arl.errors import InputError
 from arl.restoration import Beam
-
-if TYPE_CHECKING:
-    from astropy.coordinates import BaseCoordinateFrame
 
 #: SPECSYS (Greisen et al. 2006, A&A 446, 747, table 5) of the frames as xradio names them.
 SPECSYS = {"REST": "SOURCE", "lsrk": "LSRK", "lsrd": "LSRD", "BARY": "BARYCENT",
@@ -110,8 +107,6 @@ class SkyGrid:
 
     def radec(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Right ascension and declination of pixels (from 0), rad; NaN off the sky."""
-        from astropy.coordinates import ICRS
-
         longitude, latitude = np.radians(self.wcs.all_pix2world(x, y, 0))
         if self.frame is None:
             return longitude, latitude
@@ -119,8 +114,6 @@ class SkyGrid:
 
     def pixels(self, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (x, y), from 0, of a right ascension and declination in rad; NaN off the plane."""
-        from astropy.coordinates import ICRS
-
         if self.frame is not None:
             ra, dec = _turned(ra, dec, ICRS(), self.frame)
         x, y = self.wcs.all_world2pix(np.degrees(ra), np.degrees(dec), 0)
@@ -132,8 +125,6 @@ def _turned(
     wanted: BaseCoordinateFrame,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Longitudes and latitudes in rad in another frame."""
-    from astropy.coordinates import SkyCoord
-
     there = SkyCoord(longitude, latitude, unit="rad", frame=frame).transform_to(wanted)
     return there.spherical.lon.rad, there.spherical.lat.rad
 
@@ -191,8 +182,6 @@ def _sky_grid(path: str | Path, wcs: WCS) -> SkyGrid:
     ------
     InputError: the frame is one that nobody knows.
     """
-    from astropy.coordinates import FK5, ICRS
-
     sky = wcs.sub([WCSSUB_LONGITUDE, WCSSUB_LATITUDE])
     try:
         frame = wcs_to_celestial_frame(sky)
