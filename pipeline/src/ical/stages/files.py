@@ -140,8 +140,9 @@ class ImageFiles:
         self, kind: str, image: np.ndarray, beam: Beam | None, unit: str, weight: np.ndarray
     ) -> None:
         """A weighted mean over bands: of the mean frequency, where a spectrum has that flux."""
+        lowest, *_ = middle = self._edges.mean(axis=1)
         self._write(f"{kind}_combined", image, beam, unit,
-                    np.average(self._edges.mean(axis=1), weights=weight), np.ptp(self._edges))
+                    lowest + np.average(middle - lowest, weights=weight), np.ptp(self._edges))
 
     def _write(
         self, name: str, image: np.ndarray, beam: Beam | None, unit: str, frequency: float,
