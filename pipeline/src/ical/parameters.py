@@ -391,8 +391,9 @@ class Selfcal(Section):
     uv_range: UvRange = Field(
         UvRange(), description="baselines that gains are solved from: {min_m, max_m}, m")
     min_snr: float = Field(
-        3.0, ge=0, description="flag gain solutions of a signal-to-noise below this; without a "
-        "start model the first ones below 1, unless the loop comes back to them")
+        3.0, ge=0, description="flag gain solutions of a signal-to-noise below this, and in any "
+        "case those without data; without a start model the first ones below 1, unless the loop "
+        "comes back to them")
     outlier_mad: float | None = Field(
         None, gt=0, description="flag gain amplitudes farther from their antenna's median than "
         "this many times 1.4826 median absolute deviations; null: none")

@@ -161,3 +161,7 @@ def test_the_loop_ends_at_the_noise_that_is_given_or_known(one_worker, tmp_path,
     assert outcome["status"] == "CONVERGED"
     assert "the expected noise is" in outcome["reason"]
     assert len(store.read_stage("selfcal")["history"]) < SMALL["selfcal"]["cycles"]
+    # 50 Jy are no noise of this image; what is known of the simulation is
+    doubted = ["below selfcal.expected_rms, 50," in w
+               for w in store.read_stage("selfcal")["warnings"]]
+    assert doubted == [True] * ("selfcal.expected_rms" in change)

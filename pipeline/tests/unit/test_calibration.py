@@ -120,18 +120,44 @@ def test_matrices_are_the_sums_they_are_defined_as(observation):
         np.sum(weight[2:, k] * np.abs(model[2:, k]) ** 2), rel=1e-5)
 
 
-def test_an_antenna_without_data_is_flagged_and_left_at_one(observation):
+@pytest.mark.parametrize("min_snr", [3.0, 0.0])
+def test_an_antenna_without_data_is_flagged_whatever_is_asked_and_left_at_one(
+    observation, min_snr
+):
+    """Nor is it the reference, nor counted among the amplitudes whose mean is 1."""
     first, second, model = observation
+    true = random_gains(9, np.zeros(1, int), np.zeros(1, int), N_ANTENNA, 1.0, 0.2)
     weight = np.ones(model.shape, np.float32)
-    weight[:, (first == 3) | (second == 3)] = 0
-    a, b = reduce(model, model, weight, first, second, N_ANTENNA, np.zeros(N_TIME, int),
-                  np.zeros(N_CHANNEL, int))
-    solution = solve(a, b, mode="phase", **OPTIONS)
-    assert solution.gain[0, 0, 3] == 1
-    gain = condition(solution, Conditioning(3.0), normalise=False)
-    assert np.isnan(gain[0, 0, 3])
-    assert flagged_fraction(gain)[3] == 1
-    assert np.delete(flagged_fraction(gain), 3).max() == 0
+    weight[:, (first == 0) | (second == 0)] = 0
+    a, b = reduce(corrupt(model, true, first, second), model, weight, first, second, N_ANTENNA,
+                  np.zeros(N_TIME, int), np.zeros(N_CHANNEL, int))
+    solution = solve(a, b, mode="amplitude_phase", **OPTIONS)
+    assert solution.gain[0, 0, 0] == 1
+    gain = condition(solution, Conditioning(min_snr), normalise=True)
+    assert np.isnan(gain[0, 0, 0])
+    assert flagged_fraction(gain)[0] == 1
+    assert np.delete(flagged_fraction(gain), 0).max() == 0
+    seen = true[0, 1:, 0]
+    expected = seen * np.exp(-1j * np.angle(seen[0])) / np.abs(seen).mean()
+    np.testing.assert_allclose(gain[0, 0, 1:], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("jones", ["scalar", "diagonal", "full"])
+def test_antennas_without_data_take_nothing_from_the_others_signal_to_noise(jones):
+    """Eight antennas alone, and the same among sixty of which no baseline is left."""
+    first, second = baselines(8)
+    generator = np.random.default_rng(2)
+    shape = (1, first.size, 1) if jones == "scalar" else (1, first.size, 1, 2, 2)
+    unit = 1.0 if jones == "scalar" else np.eye(2)
+    noise = generator.standard_normal((2, *shape)) / 10
+    vis = 5.0 * unit + noise[0] + 1j * noise[1]
+    model, weight = np.full((1, first.size, 1), 5.0, complex), np.ones((1, first.size, 1))
+    found = []
+    for count in (8, 60):
+        a, b = reduce(vis, model, weight, first, second, count, np.zeros(1, int), np.zeros(1, int))
+        found.append(solve(a, b, mode="amplitude_phase", jones=jones, **OPTIONS).snr)
+    np.testing.assert_allclose(found[1][..., :8], found[0], rtol=1e-6)
+    assert not found[1][..., 8:].any()
 
 
 def test_pure_noise_is_flagged(observation):
@@ -176,6 +202,9 @@ def test_what_is_fainter_than_the_limit_is_flagged_and_nothing_else(matrix):
     found = flag_faint(gain, snr, 3.0).reshape(4, -1)
     assert np.isnan(found[:2]).all()
     np.testing.assert_array_equal(found[2:], 1j)
+    # what has no data has no signal-to-noise, however little is asked for
+    assert np.isnan(flag_faint(gain, snr, 0.0).reshape(4, -1)).all(axis=1).tolist() == [
+        True, False, False, False]
 
 
 def test_normalisation_keeps_the_flux_scale():
@@ -184,6 +213,33 @@ def test_normalisation_keeps_the_flux_scale():
     normal = normalise_amplitudes(gain)
     scale = np.abs(normal[..., :, None] * np.conj(normal[..., None, :])).mean()
     assert scale == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("matrix", [False, True])
+def test_flags_that_come_and_go_do_not_move_the_flux_scale(matrix):
+    """Amplitudes that stay, times a factor of each interval, of antennas flagged now and then."""
+    generator = np.random.default_rng(7)
+    true = 1 + 0.2 * generator.standard_normal(20)
+    factor = generator.uniform(0.5, 2.0, (6, 3, 1))
+    gain = true * factor * np.exp(1j * generator.uniform(-3, 3, (6, 3, 20)))
+    gain[:3, :, np.argsort(true)[-5:]] = np.nan  # the strongest, in the first half
+    gain[1:, 2, 4] = np.nan
+    gain[5, 1] = np.nan                          # a whole interval
+    gain[..., 7] = np.nan                        # one that is never there
+    if matrix:
+        gain = gain[..., None, None] * np.eye(2)
+    found = normalise_amplitudes(gain)
+    size = np.abs(found[..., 0, 0] if matrix else found)
+    there = np.isfinite(size)
+    assert there.sum() == np.isfinite(gain).sum() // (4 if matrix else 1)
+    expected = np.broadcast_to(true / np.delete(true, 7).mean(), size.shape)
+    np.testing.assert_allclose(size[there], expected[there], rtol=1e-4)
+
+
+def test_antennas_that_are_never_there_together_have_a_mean_of_one_each_time():
+    """Nothing tells their levels."""
+    gain = np.array([[[2.0, 4.0, np.nan, np.nan]], [[np.nan, np.nan, 5.0, 15.0]]])
+    np.testing.assert_allclose(np.nanmean(normalise_amplitudes(gain), axis=-1), 1.0)
 
 
 def two_terms():

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import FK4, ICRS, Galactic, SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
@@ -81,6 +81,51 @@ def test_a_mask_of_another_grid_covers_the_same_sky(tmp_path):
         assert found[i, j] == bool(inside and data[y, x])
 
 
+#: The frames that masks and models come in, their longitudes and latitudes, and cards.
+FRAMES = {
+    "galactic": (Galactic(), ("GLON-SIN", "GLAT-SIN"), {}),
+    "B1950": (FK4(equinox="B1950"), ("RA---SIN", "DEC--SIN"),
+              {"RADESYS": "FK4", "EQUINOX": 1950.0}),
+    "ICRS": (ICRS(), ("RA---SIN", "DEC--SIN"), {"RADESYS": "ICRS"}),
+}
+
+
+def sky_header(frame, centre, step=5e-3, latitude_first=False):
+    """Cards of a model of 64 x 64 pixels about a place in ICRS (rad), in a frame's coordinates."""
+    system, kinds, cards = FRAMES[frame]
+    there = SkyCoord(*centre, unit="rad").transform_to(system).spherical
+    first, second = (2, 1) if latitude_first else (1, 2)
+    return fits.Header({
+        "BUNIT": "Jy/pixel", f"CTYPE{first}": kinds[0], f"CTYPE{second}": kinds[1],
+        "CRPIX1": 33.0, "CRPIX2": 33.0,
+        f"CRVAL{first}": there.lon.deg, f"CRVAL{second}": there.lat.deg,
+        f"CDELT{first}": -np.degrees(step), f"CDELT{second}": np.degrees(step)} | cards)
+
+
+@pytest.mark.parametrize("latitude_first", [False, True])
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_mask_in_other_coordinates_covers_the_same_sky(tmp_path, frame, latitude_first):
+    """Astropy's own angles: all pixels of the mask, and no other, are near the source."""
+    source = SkyCoord(*lmn_to_radec(7 * 5e-3, -4 * 5e-3, *CENTRE), unit="rad")
+    header = sky_header(frame, CENTRE, 2e-3, latitude_first)
+    y, x = np.mgrid[:64, :64]
+    near = WCS(header).pixel_to_world(x, y).icrs.separation(source).rad < 12e-3
+    fits.PrimaryHDU(near.astype(np.float32), header).writeto(tmp_path / "mask.fits")
+    found = read_mask(tmp_path / "mask.fits", 64, 5e-3, CENTRE)
+    ra, dec = lmn_to_radec(*np.meshgrid(*[lm_axis(64, 5e-3)] * 2, indexing="ij"), *CENTRE)
+    away = SkyCoord(ra, dec, unit="rad").separation(source).rad
+    assert found[away < 10e-3].all()
+    assert not found[away > 14e-3].any()
+
+
+def test_a_mask_of_unknown_coordinates_is_refused(tmp_path):
+    header = sky_header("ICRS", CENTRE)
+    header["CTYPE1"], header["CTYPE2"] = "XLON-SIN", "XLAT-SIN"
+    fits.PrimaryHDU(np.ones((64, 64), np.float32), header).writeto(tmp_path / "mask.fits")
+    with pytest.raises(InputError, match="XLON-SIN and XLAT-SIN of a frame that is not known"):
+        read_mask(tmp_path / "mask.fits", 64, 5e-3, CENTRE)
+
+
 @pytest.mark.parametrize("what", ["text", "far"])
 def test_a_mask_that_is_of_no_use_is_refused(tmp_path, what):
     path = tmp_path / "mask.fits"
@@ -133,6 +178,33 @@ def test_the_axes_of_a_model_of_others_are_found_by_its_coordinates(tmp_path):
     data[y, x] = 3.0
     fits.PrimaryHDU(data, header).writeto(tmp_path / "w.fits")
     assert np.argwhere(placed(tmp_path / "w.fits")[0]).tolist() == [[32 + 7, 32 - 4]]
+
+
+def test_a_model_whose_declination_runs_along_rows_is_turned(tmp_path):
+    data = np.zeros((64, 64), np.float32)
+    data[32 - 7, 32 - 4] = 3.0  # its rows run along right ascension, to the west
+    header = sky_header("ICRS", CENTRE, latitude_first=True)
+    fits.PrimaryHDU(data, header).writeto(tmp_path / "t.fits")
+    assert np.argwhere(placed(tmp_path / "t.fits")[0]).tolist() == [[32 + 7, 32 - 4]]
+
+
+@pytest.mark.parametrize(("frame", "centre", "words"), [
+    ("B1950", CENTRE, None), ("galactic", CENTRE, "pixels beside those"),
+    ("ICRS", (CENTRE[0] + np.pi, -CENTRE[1]), "flux outside")])
+def test_a_model_in_other_coordinates_lies_on_our_pixels_or_is_refused(
+    tmp_path, frame, centre, words
+):
+    """A single pixel of B1950 is a place as good as any; the grids as a whole are turned."""
+    data = np.zeros((64, 64), np.float32)
+    data[32, 32] = 3.0
+    if words == "pixels beside those":
+        data[:, 3] = 1.0
+    fits.PrimaryHDU(data, sky_header(frame, centre)).writeto(tmp_path / "m.fits")
+    if words is None:
+        assert np.argwhere(placed(tmp_path / "m.fits")[0]).tolist() == [[32, 32]]
+    else:
+        with pytest.raises(InputError, match=words):
+            placed(tmp_path / "m.fits")
 
 
 def test_planes_are_interpolated_to_the_bands(tmp_path):

@@ -109,6 +109,17 @@ def test_amplitudes_without_a_frequency_axis(tmp_path):
     np.testing.assert_allclose(found["GAIN"].values[1:, :, 0, 0], values[1:])
 
 
+@pytest.mark.parametrize("axis", ["time", "freq", "ant"])
+def test_amplitudes_and_phases_of_different_axes_are_not_put_together(tmp_path, axis):
+    """As many of them, and others: their products would be gains of nothing."""
+    written(tmp_path / "g.h5", gains())
+    with h5py.File(tmp_path / "g.h5", "r+") as file:
+        values = file[f"sol000/phase000/{axis}"]
+        values[...] = values[()][::-1]
+    with pytest.raises(InputError, match="amplitudes and phases in sol000 have different axes"):
+        read_h5parm(tmp_path / "g.h5")
+
+
 @pytest.mark.parametrize(("gone", "words"), [
     ("weight", "lacks weight;"), ("val", "no values with an attribute AXES"),
     ("time", "lacks time;"), ("freq", "lacks freq;"), ("ant", "lacks ant;")])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from arl.calibration import chain
-from arl.calibration.gains import gain_table, nearest_sample, table_gains
+from arl.calibration.gains import LINEAR, gain_table, nearest_sample, table_gains
 from arl.calibration.normal import reduce
 from arl.calibration.solver import solve
 from arl.errors import InputError
@@ -29,15 +29,17 @@ def test_antennas_are_found_by_name_and_receptors_become_matrices():
     gain = gains(2, 1)
     gain[1, 2] = np.nan
     table = gain_table("T", TIME[:2], NAMES, FREQUENCY[:1], gain)
-    found = table_gains(table, ("c", "a"), False)
+    found = table_gains(table, ("c", "a"), ())
     np.testing.assert_array_equal(found, gain[:, [2, 0]])
-    np.testing.assert_array_equal(table_gains(table, ("b",), True)[:, 0, 0],
+    np.testing.assert_array_equal(table_gains(table, ("b",), LINEAR)[:, 0, 0],
                                   gain[:, 1, 0][:, None, None] * np.eye(2))
     two = gain[..., None, None] * np.array([[1, 0], [0, 2j]])
     diagonal = gain_table("T", TIME[:2], NAMES, FREQUENCY[:1], two)
-    np.testing.assert_array_equal(table_gains(diagonal, NAMES[:2], True), two[:, :2])
+    np.testing.assert_array_equal(table_gains(diagonal, NAMES[:2], LINEAR), two[:, :2])
     with pytest.raises(InputError, match="there are no gains of 1 antennas"):
-        table_gains(table, ("a", "x"), False)
+        table_gains(table, ("a", "x"), ())
+    with pytest.raises(InputError, match="of XX, YY, and the data have RR, LL; give"):
+        table_gains(diagonal, NAMES, ("RR", "LL"))
 
 
 def test_the_nearest_sample_and_none_that_is_far():

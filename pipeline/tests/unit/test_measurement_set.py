@@ -116,6 +116,31 @@ def test_flags_weights_and_nans_are_honoured(tmp_path):
     assert np.isfinite(dataset["VISIBILITY"].values).all()
 
 
+@pytest.mark.parametrize("unknown", [0.0, np.nan])
+@pytest.mark.parametrize("count", [5, 1])
+def test_no_time_is_lost_where_the_integration_is_not_known(tmp_path, unknown, count):
+    uvw, vis = observed()
+    rows = taken(rows_of(uvw, vis), np.arange(count * PAIRS[0].size))
+    rows["INTERVAL"] = np.full(len(rows["TIME"]), unknown)
+    path = write_ms(tmp_path / "a.ms", rows, FREQUENCY)
+    dataset = whole(path)
+    np.testing.assert_allclose(dataset["time"].values, TIME[:count], atol=1e-5)
+    assert not dataset["FLAG"].values.any()
+    assert contents_of(path).integration_time == pytest.approx(60.0 if count > 1 else 1.0)
+
+
+def test_a_row_without_a_baseline_is_flagged(tmp_path):
+    """It would make every pixel of the image NaN."""
+    uvw, vis = observed()
+    uvw[1, 2, 0] = np.nan
+    dataset = whole(write_ms(tmp_path / "a.ms", rows_of(uvw, vis), FREQUENCY))
+    gone = np.isnan(uvw).any(axis=-1)
+    np.testing.assert_array_equal(dataset["FLAG"].values.all(axis=(2, 3)), gone)
+    assert not dataset["WEIGHT"].values[gone].any()
+    assert not dataset["VISIBILITY"].values[gone].any()
+    np.testing.assert_array_equal(dataset["UVW"].values, np.where(gone[..., None], 0.0, uvw))
+
+
 def test_weights_of_whole_rows_where_there_are_none_by_channel(tmp_path):
     uvw, vis = observed()
     rows = rows_of(uvw, vis)

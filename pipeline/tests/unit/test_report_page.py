@@ -406,3 +406,18 @@ def test_the_report_reads_gains_without_xarray():
 def test_a_run_without_its_parameters_has_its_folder_for_a_name(partial):
     (partial / "parameters.json").unlink()
     assert assemble(read_run(partial)).name == "partial"
+
+
+@pytest.mark.parametrize(("noise", "status"), [
+    (None, "WARN"), ({"sefd": None, "sigma": None}, "WARN"),
+    ({"sefd": None, "sigma": 3.0}, "FAIL")])
+def test_residuals_beside_those_of_the_ideal_fail_a_run_with_noise_alone(partial, noise, status):
+    parameters = json.loads((partial / "parameters.json").read_text())
+    (partial / "parameters.json").write_text(json.dumps(parameters | {"noise": noise}))
+    for stage, rms in (("image", 1e-4), ("selfcal", 4e-4)):
+        path = partial / stage / "stage.json"
+        record = json.loads(path.read_text())
+        record["quality"]["residual_rms_jy"] = rms
+        path.write_text(json.dumps(record))
+    reasons = assemble(read_run(partial)).verdict.reasons
+    assert [r.status for r in reasons if "over that without gain errors 4.00" in r.text] == [status]

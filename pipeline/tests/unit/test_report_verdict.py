@@ -72,6 +72,15 @@ def test_selfcal_is_compared_with_imaging_without_gain_errors(ratio, ideal, stat
     assert found.status == status
 
 
+@pytest.mark.parametrize(("ratio", "status"), [(1.09, "PASS"), (1.11, "WARN"), (30.0, "WARN")])
+def test_what_methods_leave_of_data_without_noise_fails_no_run(ratio, status):
+    image = GOOD.model_copy(update={"residual_rms_jy": 1e-4})
+    selfcal = GOOD.model_copy(update={"residual_rms_jy": ratio * 1e-4})
+    found = judge(facts(quality={"image": image, "selfcal": selfcal}, ideal_reference=True,
+                        noiseless=True))
+    assert found.status == status
+
+
 def test_findings_name_the_stage_and_the_limit():
     assert "selfcal: flux scatter 5.0% (limit 3.0%)" in judge(changed(flux_ratio_scatter=0.05)).line
 

@@ -15,6 +15,8 @@ from arl.conventions import MAD_TO_SIGMA
 
 #: Neighbours farther than this many standard deviations of the kernel take no part.
 REACH = 3.0
+#: How well levels of antennas are known, and the most steps to find them.
+LEVEL_ACCURACY, LEVEL_STEPS = 1e-6, 200
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def condition(
     A solution below the least signal-to-noise, or of an antenna without data, is flagged, never
     applied as if it were good.
     """
-    good = solution.snr >= how.min_snr
+    good = reliable(solution.snr, how.min_snr)
     if how.outlier_mad is not None:
         good &= ~outliers(amplitude(solution.gain, good), how.outlier_mad)
     gain = _where(good, solution.gain)
@@ -74,7 +76,12 @@ def condition(
 
 def flag_faint(gain: np.ndarray, snr: np.ndarray, min_snr: float) -> np.ndarray:
     """Gains that are NaN where their signal-to-noise is below a limit."""
-    return _where(snr >= min_snr, gain)
+    return _where(reliable(snr, min_snr), gain)
+
+
+def reliable(snr: np.ndarray, min_snr: float) -> np.ndarray:
+    """Whether solutions reach a signal-to-noise; one of no data, 0, does not, whatever is asked."""
+    return (snr > 0) & (snr >= min_snr)
 
 
 def _is_jones(gain: np.ndarray) -> bool:
@@ -264,15 +271,40 @@ def _spread(per_antenna: np.ndarray, gain: np.ndarray) -> np.ndarray:
 
 
 def mean_amplitude(gain: np.ndarray) -> np.ndarray:
-    """The mean amplitude of every interval over its unflagged antennas (last axis, kept as 1).
+    """The mean amplitude of every interval over its antennas (last axis, kept as 1).
 
-    Where all are flagged it is 1.
+    An antenna that is flagged there, and not everywhere, counts with the level that it has beside
+    the others elsewhere: or the mean, and with it the flux scale, would move with the flags. Where
+    all are flagged it is 1.
     """
     size = amplitude(gain)
     good = np.isfinite(size) & (size != 0)
-    total = np.where(good, size, 0.0).sum(axis=-1, keepdims=True)
-    count = good.sum(axis=-1, keepdims=True)
-    return np.where(count > 0, total / np.maximum(count, 1), 1.0)
+    level = _levels(np.where(good, size, 0.0), good)
+    seen = np.where(good, size, 0.0).sum(axis=-1, keepdims=True)
+    expected = np.where(good, level, 0.0).sum(axis=-1, keepdims=True)
+    return np.divide(seen, expected, out=np.ones_like(seen), where=expected > 0)
+
+
+def _levels(size: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """The amplitude of every antenna beside the others (ant,), the mean of all that have any 1.
+
+    `size` (..., ant), 0 where not `good`, is in each interval a multiple of them; multiples and
+    levels are found in turns. Where no antenna comes and goes there is nothing to find: all 1.
+    """
+    level, ever = np.ones(size.shape[-1]), good.any(axis=tuple(range(good.ndim - 1)))
+    if (good == ever).all():
+        return level
+    some = good.any(axis=-1)
+    value, known = size[some], good[some].astype(float)
+    total, count = value.sum(axis=1), known.sum(axis=0)
+    for _ in range(LEVEL_STEPS):
+        found = np.divide(((known @ level) / total) @ value, count, out=np.ones_like(level),
+                          where=ever)
+        found /= found[ever].mean()
+        moved, level = np.abs(found - level)[ever].max(), found
+        if moved < LEVEL_ACCURACY:
+            break
+    return level
 
 
 def flagged_fraction(gain: np.ndarray) -> np.ndarray:

@@ -46,15 +46,17 @@ def gain_table(
 
 
 def table_gains(
-    table: xr.Dataset, antenna_names: Sequence[str], receptors: bool
+    table: xr.Dataset, antenna_names: Sequence[str], products: tuple[str, ...]
 ) -> np.ndarray:
     """The gains of a table for some antennas, complex (time, ant, freq), NaN where flagged.
 
-    With `receptors` they are Jones matrices (time, ant, freq, 2, 2), whatever the table holds.
+    With `products`, the correlations of two receptors that are calibrated, they are Jones matrices
+    (time, ant, freq, 2, 2), whatever the table holds.
 
     Raises
     ------
-    InputError: an antenna is missing, or the table has two receptors where one gain is asked for.
+    InputError: an antenna is missing, or the table has two receptors where one gain is asked for,
+    or others than the data.
     """
     known = [str(n) for n in table["antenna_name"].values]
     missing = [n for n in antenna_names if n not in known]
@@ -67,12 +69,15 @@ def table_gains(
     gain, flag = (table[n].transpose(*order).values[:, index] for n in ("GAIN", "FLAG"))
     gain = np.where(flag, np.nan, gain).astype(complex)
     n_receptor = gain.shape[-1]
-    if not receptors:
+    named = [str(r) for r in table["receptor"].values]
+    if not products:
         if n_receptor > 1:
-            raise InputError(f"the gains are of several receptors "
-                             f"({', '.join(map(str, table['receptor'].values))}), and Stokes I "
-                             f"alone is calibrated; set selfcal.jones of the term to diagonal.")
+            raise InputError(f"the gains are of several receptors ({', '.join(named)}), and Stokes "
+                             f"I alone is calibrated; set selfcal.jones of the term to diagonal.")
         return gain[..., 0]
+    if n_receptor > 1 and named[0] != products[0]:
+        raise InputError(f"the gains are of {', '.join(named)}, and the data have "
+                         f"{', '.join(products)}; give gains of the same receptors.")
     matrix = np.zeros((*gain.shape[:3], 4), complex)
     matrix[..., {1: [0, 3], 2: [0, 3], 4: [0, 1, 2, 3]}[n_receptor]] = gain
     return matrix.reshape(*gain.shape[:3], 2, 2)

@@ -205,8 +205,7 @@ def _signal_to_noise_full(a: np.ndarray, b: np.ndarray, gain: np.ndarray) -> np.
     used = b > 0
     average = np.divide(a, b[..., None, None], out=np.zeros_like(a), where=used[..., None, None])
     product = np.einsum("...pxz,...qyz->...pqxy", gain, np.conj(gain))
-    pairs = used.sum(axis=(-1, -2)) / 2
-    free = 4 * np.maximum(pairs - gain.shape[-3], 1.0)
+    free = 4 * _redundancy(used)
     square = np.sum(np.abs(average - product) ** 2, axis=(-1, -2))
     noise = (b * square).sum(axis=(-1, -2)) / 2 / free
     power = np.sum(np.abs(gain) ** 2, axis=(-1, -2)) / 2
@@ -214,6 +213,14 @@ def _signal_to_noise_full(a: np.ndarray, b: np.ndarray, gain: np.ndarray) -> np.
     error = np.sqrt(noise[..., None] / np.where(information > 0, information, np.inf))
     row = np.sqrt(np.sum(np.abs(gain) ** 2, axis=-1)).min(axis=-1)
     return row / np.maximum(error, 1e-12)
+
+
+def _redundancy(used: np.ndarray) -> np.ndarray:
+    """How many baselines more there are than gains that are fitted to them (...), at least 1.
+
+    `used` (..., ant, ant): an antenna without data has neither.
+    """
+    return np.maximum(used.sum(axis=(-1, -2)) / 2 - used.any(axis=-1).sum(axis=-1), 1.0)
 
 
 def _solve_scalar(
@@ -251,9 +258,7 @@ def _signal_to_noise_at(a: np.ndarray, b: np.ndarray, gain: np.ndarray) -> np.nd
     used = b > 0
     average = np.divide(a, b, out=np.zeros_like(a), where=used)
     r = average - gain[..., :, None] * np.conj(gain[..., None, :])
-    pairs = used.sum(axis=(-1, -2)) / 2
-    free = np.maximum(pairs - gain.shape[-1], 1.0)
-    noise = (b * np.abs(r) ** 2).sum(axis=(-1, -2)) / 2 / free
+    noise = (b * np.abs(r) ** 2).sum(axis=(-1, -2)) / 2 / _redundancy(used)
     information = (b * np.abs(gain[..., None, :]) ** 2).sum(axis=-1)
     error = np.sqrt(noise[..., None] / np.where(information > 0, information, np.inf))
     return np.abs(gain) / np.maximum(error, 1e-12)

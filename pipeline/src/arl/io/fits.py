@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from astropy.coordinates import FK5, ICRS, BaseCoordinateFrame, SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS, WCSSUB_LATITUDE, WCSSUB_LONGITUDE, FITSFixedWarning
+from astropy.wcs.utils import wcs_to_celestial_frame
 
 from arl.conventions import from_fits_axes, lm_axis, lmn_to_radec, radec_to_lmn, to_fits_axes
 from arl.errors import InputError
@@ -90,15 +92,52 @@ def read_image(path: str | Path) -> tuple[np.ndarray, fits.Header]:
         return from_fits_axes(np.array(hdus[0].data[0, 0])), hdus[0].header
 
 
-def read_sky_plane(path: str | Path) -> tuple[np.ndarray, WCS]:
-    """The first plane (y, x) of any FITS image of the sky, and its celestial coordinates.
+@dataclass(frozen=True)
+class SkyGrid:
+    """Where the pixels of a plane (y, x) are on the sky.
+
+    Attributes
+    ----------
+    wcs: of longitude along x and latitude along y. frame: theirs; None: ICRS, or the equator and
+        equinox of J2000, which are taken as one here as they are in Measurement Sets.
+    """
+
+    wcs: WCS
+    frame: BaseCoordinateFrame | None
+
+    def radec(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Right ascension and declination of pixels (from 0), rad; NaN off the sky."""
+        longitude, latitude = np.radians(self.wcs.all_pix2world(x, y, 0))
+        if self.frame is None:
+            return longitude, latitude
+        return _turned(longitude, latitude, self.frame, ICRS())
+
+    def pixels(self, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (x, y), from 0, of a right ascension and declination in rad; NaN off the plane."""
+        if self.frame is not None:
+            ra, dec = _turned(ra, dec, ICRS(), self.frame)
+        x, y = self.wcs.all_world2pix(np.degrees(ra), np.degrees(dec), 0)
+        return x, y
+
+
+def _turned(
+    longitude: np.ndarray, latitude: np.ndarray, frame: BaseCoordinateFrame,
+    wanted: BaseCoordinateFrame,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Longitudes and latitudes in rad in another frame."""
+    there = SkyCoord(longitude, latitude, unit="rad", frame=frame).transform_to(wanted)
+    return there.spherical.lon.rad, there.spherical.lat.rad
+
+
+def read_sky_plane(path: str | Path) -> tuple[np.ndarray, SkyGrid]:
+    """The first plane (y, x) of any FITS image of the sky, and where its pixels are.
 
     Raises
     ------
     InputError: it can't be read, or has no celestial axes.
     """
-    data, _, wcs = _open_sky(path)
-    return data.reshape(-1, *data.shape[-2:])[0], wcs.celestial
+    planes, _, wcs, _ = _open_sky(path)
+    return planes.reshape(-1, *planes.shape[-2:])[0], _sky_grid(path, wcs)
 
 
 def is_image(path: str | Path) -> bool:
@@ -110,8 +149,10 @@ def is_image(path: str | Path) -> bool:
         return False
 
 
-def _open_sky(path: str | Path) -> tuple[np.ndarray, fits.Header, WCS]:
-    """Data, header and coordinates of the first image of a file.
+def _open_sky(path: str | Path) -> tuple[np.ndarray, fits.Header, WCS, list[str]]:
+    """Data, header and coordinates of the first image of a file, and the kinds of its other axes.
+
+    Of the data these come first, in the order of the file, and (y, x) of the sky after them.
 
     Raises
     ------
@@ -128,7 +169,28 @@ def _open_sky(path: str | Path) -> tuple[np.ndarray, fits.Header, WCS]:
         raise InputError(f"{path} can't be read as a FITS image: {reason(error)}.") from error
     if celestial != 2 or data.ndim < 2:
         raise InputError(f"{path} is an image without right ascension and declination.")
-    return data, header, wcs
+    sky = [data.ndim - 1 - axis for axis in (wcs.wcs.lat, wcs.wcs.lng)]
+    kinds = [str(header.get(f"CTYPE{data.ndim - k}", "")) for k in range(data.ndim)
+             if k not in sky]
+    return np.moveaxis(data, sky, (-2, -1)), header, wcs, kinds
+
+
+def _sky_grid(path: str | Path, wcs: WCS) -> SkyGrid:
+    """Where pixels are, whatever the order of the axes and the frame of the coordinates.
+
+    Raises
+    ------
+    InputError: the frame is one that nobody knows.
+    """
+    sky = wcs.sub([WCSSUB_LONGITUDE, WCSSUB_LATITUDE])
+    try:
+        frame = wcs_to_celestial_frame(sky)
+    except ValueError as error:
+        raise InputError(f"{path} has coordinates {sky.wcs.ctype[0]} and {sky.wcs.ctype[1]} "
+                         f"of a frame that is not known; give an image in right ascension and "
+                         f"declination.") from error
+    alike = isinstance(frame, ICRS) or frame == FK5(equinox="J2000")
+    return SkyGrid(sky, None if alike else frame)
 
 
 def reason(error: Exception) -> str:
@@ -144,13 +206,13 @@ class ModelImage:
 
     Attributes
     ----------
-    path: of its file. planes: (plane, y, x), 0 where there is nothing. celestial: of (x, y).
+    path: of its file. planes: (plane, y, x), 0 where there is nothing. grid: of (y, x).
     frequency: Hz (plane,); None: the file does not say. width: of the step between planes, Hz.
     """
 
     path: str
     planes: np.ndarray
-    celestial: WCS
+    grid: SkyGrid
     frequency: np.ndarray | None
     width: float
 
@@ -163,12 +225,11 @@ def read_model(path: str | Path) -> ModelImage:
     InputError: it can't be read, is not in Jy/pixel, has several planes along another axis, or is
     empty.
     """
-    data, header, wcs = _open_sky(path)
+    data, header, wcs, kinds = _open_sky(path)
     unit = str(header.get("BUNIT", "")).replace(" ", "").lower()
     if unit not in ("jy/pixel", "jy/pix"):
         raise InputError(f"{path} is in {header.get('BUNIT') or 'no unit'}; a model image is in "
                          f"Jy/pixel, as deconvolution leaves it.")
-    kinds = [str(header.get(f"CTYPE{data.ndim - k}", "")) for k in range(data.ndim - 2)]
     for kind, size in zip(kinds, data.shape, strict=False):
         if size > 1 and kind != "FREQ":
             raise InputError(f"{path} has {size} planes along {kind or 'an axis without a name'}; "
@@ -177,10 +238,10 @@ def read_model(path: str | Path) -> ModelImage:
     if not planes.any():
         raise InputError(f"{path} is 0 everywhere: there is nothing to start from.")
     if "FREQ" not in kinds:
-        return ModelImage(str(path), planes, wcs.celestial, None, 0.0)
+        return ModelImage(str(path), planes, _sky_grid(path, wcs), None, 0.0)
     frequency = np.asarray(wcs.spectral.all_pix2world(np.arange(len(planes)), 0)[0], float)
     step = np.diff(wcs.spectral.all_pix2world([0, 1], 0)[0])
-    return ModelImage(str(path), planes, wcs.celestial, frequency, float(np.abs(step[0])))
+    return ModelImage(str(path), planes, _sky_grid(path, wcs), frequency, float(np.abs(step[0])))
 
 
 def place_model(
@@ -203,8 +264,7 @@ def place_model(
     file are not those of the bands.
     """
     rows, columns = np.nonzero(model.planes.any(axis=0))
-    ra, dec = np.radians(model.celestial.all_pix2world(columns, rows, 0))
-    l, m, _ = radec_to_lmn(ra, dec, *phase_centre).T
+    l, m, n = radec_to_lmn(*model.grid.radec(columns, rows), *phase_centre).T
     i, j = (np.rint(x / cell) + npixel // 2 for x in (l, m))
     apart = max(np.abs(x / cell + npixel // 2 - k).max() for x, k in ((l, i), (m, j)))
     if not apart <= MOST_OFF_GRID:  # NaN where a pixel is not on the sky
@@ -212,7 +272,7 @@ def place_model(
                          f"of the images, which are {np.degrees(cell) * 3600:.6g} arcsec wide "
                          f"about RA {np.degrees(phase_centre[0]):.6f}, Dec "
                          f"{np.degrees(phase_centre[1]):.6f} degrees; give a model on that grid.")
-    if min(i.min(), j.min()) < 0 or max(i.max(), j.max()) >= npixel:
+    if min(i.min(), j.min()) < 0 or max(i.max(), j.max()) >= npixel or n.min() <= 0:
         raise InputError(f"{model.path} has flux outside the {npixel} x {npixel} pixels of the "
                          f"images; make imaging.npixel larger, or cut the model.")
     values = _at_bands(model, model.planes[:, rows, columns], edges)
@@ -254,12 +314,11 @@ def read_mask(
     ------
     InputError: as for `read_sky_plane`, or it leaves no pixel.
     """
-    plane, wcs = read_sky_plane(path)
+    plane, grid = read_sky_plane(path)
     axis = lm_axis(npixel, cell)
     l, m = np.meshgrid(axis, axis, indexing="ij")
-    ra, dec = lmn_to_radec(l, m, *phase_centre)
-    x, y = (np.nan_to_num(v, nan=-1.0) for v in wcs.all_world2pix(
-        np.degrees(ra), np.degrees(dec), 0))
+    x, y = (np.nan_to_num(v, nan=-1.0)
+            for v in grid.pixels(*lmn_to_radec(l, m, *phase_centre)))
     column, row = np.floor(x + 0.5).astype(int), np.floor(y + 0.5).astype(int)
     inside = (column >= 0) & (column < plane.shape[1]) & (row >= 0) & (row < plane.shape[0])
     values = np.nan_to_num(plane[np.where(inside, row, 0), np.where(inside, column, 0)])

@@ -103,7 +103,7 @@ def read_h5parm(path: str | Path, term: str = "G", solution_set: str = "sol000")
     if not found:
         raise InputError(f"{path} has no amplitudes and no phases in {solution_set}.")
     axes, first = next(iter(found.values()))
-    if any(values.shape != first.shape for _, values in found.values()):
+    if not all(_is_same(own[name], axes[name]) for own, _ in found.values() for name in ORDER):
         raise InputError(f"{path}: amplitudes and phases in {solution_set} have different axes.")
     gain = np.ones(first.shape, complex)
     if "amplitude" in found:
@@ -112,6 +112,13 @@ def read_h5parm(path: str | Path, term: str = "G", solution_set: str = "sol000")
         gain = gain * np.exp(1j * found["phase"][1])
     return gain_table(term, axes["time"] - UNIX_EPOCH, tuple(axes["ant"]), axes["freq"],
                       _as_jones(gain), tuple(axes["pol"]) or LINEAR)
+
+
+def _is_same(axis: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two axes have the same names or numbers, these to 0.05 s and 1 mHz."""
+    if axis.shape != other.shape or axis.dtype.kind != "f":
+        return np.array_equal(axis, other)
+    return np.allclose(axis, other, rtol=1e-11, atol=0.0)
 
 
 def _as_jones(gain: np.ndarray) -> np.ndarray:

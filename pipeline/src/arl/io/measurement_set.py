@@ -264,7 +264,8 @@ def describe(
         if not rows.nrows():
             raise InputError(f"{selection.path} has nothing but autocorrelations of field "
                              f"{selection.field_name or selection.field}.")
-        time, interval = rows.getcol("TIME"), float(np.median(rows.getcol("INTERVAL")))
+        time = rows.getcol("TIME")
+        interval = _integration(time, rows.getcol("INTERVAL"))
         first, second = rows.getcol("ANTENNA1"), rows.getcol("ANTENNA2")
         longest, longest_w = _extent(rows, min_baseline, max_baseline)
     grid = _group_times(time, interval)
@@ -308,6 +309,18 @@ def _codes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """One number for each pair of antennas, whichever comes first."""
     low, high = np.minimum(first, second), np.maximum(first, second)
     return (low.astype(np.int64) << 32) | high
+
+
+def _integration(time: np.ndarray, interval: np.ndarray) -> float:
+    """The median integration, s; where the file knows none, the shortest step between times.
+
+    Of a single time without one it is a second.
+    """
+    median = float(np.median(interval))
+    if median > 0:
+        return median
+    distinct = np.unique(time)
+    return float(np.diff(distinct).min()) if distinct.size > 1 else 1.0
 
 
 def _group_times(time: np.ndarray, interval: float) -> np.ndarray:
@@ -384,7 +397,8 @@ def read(
 
     With `receptors` the correlations of both of them stay (see `Selection.products`), and a sample
     of which one is bad is bad in all. Where a row is missing, flagged, without weight or not
-    finite, the weight is 0 and the sample is flagged; UVW is 0 where the row is missing.
+    finite (its UVW, too), the weight is 0 and the sample is flagged; UVW is 0 where the row is
+    missing or it is not finite.
     """
     products = contents.selection.products if receptors else ("I",)
     shape = (times[1] - times[0], contents.antenna1.size)
@@ -402,6 +416,8 @@ def read(
             vis[where] = np.where(swapped[:, None, None], other.conj(), row_vis)
             scan[where[0]] = rows.getcol("SCAN_NUMBER")
             uvw[where] = rows.getcol("UVW") * np.where(swapped, -1.0, 1.0)[:, None]
+            nowhere = ~np.isfinite(uvw).all(axis=-1)
+            weight[nowhere], vis[nowhere], uvw[nowhere] = 0, 0, 0
     frame = Frame(
         contents.time[slice(*times)], contents.integration_time,
         contents.frequency[slice(*channels)], contents.channel_width, uvw, contents.antenna1,

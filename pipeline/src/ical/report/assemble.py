@@ -110,7 +110,8 @@ def assemble(run: Run, now: datetime | None = None) -> Report:
     facts = Facts(expected, done, outcome, quality, gains,
                   last_errors(run.folder / "progress.jsonl", done),
                   run.parameters.get("gains") is not None,
-                  "input" in run.parameters and "selfcal" in expected)
+                  "input" in run.parameters and "selfcal" in expected,
+                  not any((run.parameters.get("noise") or {}).values()))
     return Report(
         schema_version=SCHEMA_VERSION, run=run.folder.name,
         name=str(run.parameters.get("name", run.folder.name)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,11 +100,7 @@ def imager_of(
 
 @dataclass(frozen=True)
 class Beams:
-    """The restoring beam of every band, and that of all bands together, of the mean of their PSFs.
-
-    An image restored band by band and then averaged has the second, to second order in how far
-    the bands' beams differ.
-    """
+    """The restoring beam of every band, and that of the mean of their point spread functions."""
 
     bands: tuple[Beam, ...]
     together: Beam
@@ -128,39 +124,53 @@ class ImageFiles:
     def write(
         self, kind: str, images: BandImages, beams: Beams | None, unit: str
     ) -> None:
-        """Begin to write `<kind>_bandNN.fits` and `<kind>_combined.fits`."""
-        for band, image in enumerate(images.image):
-            self._write(f"{kind}_band{band:02d}", image, beams.bands[band] if beams else None,
-                        unit, self._edges[band])
+        """Begin to write `<kind>_bandNN.fits` and `<kind>_combined.fits`, their weighted mean."""
+        self._write_bands(kind, images.image, beams.bands if beams else None, unit)
         self._write_combined(kind, combine(images.image, images.weight),
-                             beams.together if beams else None, unit)
+                             beams.together if beams else None, unit, images.weight)
+
+    def _write_bands(
+        self, kind: str, images: Iterable[np.ndarray], beams: Sequence[Beam] | None, unit: str
+    ) -> None:
+        for band, (image, edges) in enumerate(zip(images, self._edges, strict=True)):
+            self._write(f"{kind}_band{band:02d}", image, beams[band] if beams else None, unit,
+                        edges.mean(), np.ptp(edges))
 
     def _write_combined(
-        self, kind: str, image: np.ndarray, beam: Beam | None, unit: str
+        self, kind: str, image: np.ndarray, beam: Beam | None, unit: str, weight: np.ndarray
     ) -> None:
-        whole = np.array([self._edges.min(), self._edges.max()])
-        self._write(f"{kind}_combined", image, beam, unit, whole)
+        """A weighted mean over bands: of the mean frequency, where a spectrum has that flux."""
+        lowest, *_ = middle = self._edges.mean(axis=1)
+        self._write(f"{kind}_combined", image, beam, unit,
+                    lowest + np.average(middle - lowest, weights=weight), np.ptp(self._edges))
 
     def _write(
-        self, name: str, image: np.ndarray, beam: Beam | None, unit: str, edges: np.ndarray
+        self, name: str, image: np.ndarray, beam: Beam | None, unit: str, frequency: float,
+        bandwidth: float,
     ) -> None:
-        self._writing.append(self._pool.submit(self._write_now, name, image, beam, unit, edges))
+        self._writing.append(self._pool.submit(
+            self._write_now, name, image, beam, unit, float(frequency), float(bandwidth)))
 
     def _write_now(
-        self, name: str, image: np.ndarray, beam: Beam | None, unit: str, edges: np.ndarray
+        self, name: str, image: np.ndarray, beam: Beam | None, unit: str, frequency: float,
+        bandwidth: float,
     ) -> None:
         start = datetime.fromtimestamp(float(self._setup.time[0]), UTC)
         inside = without_border(image, self._setup.inner)
         write_image(self._folder / f"{name}.fits", inside, ImageHeader(
-            self._setup.cell, self._setup.phase_centre, float(edges.mean()),
-            float(np.ptp(edges)), unit, beam, start.strftime("%Y-%m-%dT%H:%M:%S"), self._name,
-            f"ical {ical.__version__}", self._setup.frequency_frame))
+            self._setup.cell, self._setup.phase_centre, frequency, bandwidth, unit, beam,
+            start.strftime("%Y-%m-%dT%H:%M:%S"), self._name, f"ical {ical.__version__}",
+            self._setup.frequency_frame))
 
     def write_all(
         self, dirty: BandImages, psf: BandImages, model: np.ndarray, residual: BandImages,
         beams: tuple[Beam, ...],
     ) -> np.ndarray:
-        """All images of a stage; returns the restored ones (band, l, m), each with its beam."""
+        """All images of a stage; returns the restored ones (band, l, m), each with its beam.
+
+        Those of all bands together are restored with one beam, which a mean of the bands' own
+        images would not have: sources would be wider, and their fluxes by its area too large.
+        """
         with self._pool:
             restored = self._restored(model, residual, beams)
             each = Beams(beams, fit_beam(combine(psf.image, psf.weight), self._setup.cell))
@@ -168,10 +178,16 @@ class ImageFiles:
             self.write("psf", psf, each, "Jy/beam")
             self.write("model", BandImages(model, residual.weight), None, "Jy/pixel")
             self.write("residual", residual, each, "Jy/beam")
-            self.write("restored", BandImages(restored, residual.weight), each, "Jy/beam")
+            self._write_bands("restored", restored, beams, "Jy/beam")
+            whole = restore(combine(model, residual.weight),
+                            combine(residual.image, residual.weight), each.together,
+                            self._setup.cell)
+            self._write_combined("restored", whole, each.together, "Jy/beam", residual.weight)
             powers = list(self._pool.map(self._power, range(len(beams))))
             if self._beam_kind != "none":
-                self._write_corrected(restored, powers, residual.weight, each)
+                self._write_bands("pbcorrected", map(correct_beam, restored, powers), beams,
+                                  "Jy/beam")
+                self._write_corrected(model, residual, powers, each.together)
             if len(beams) > 1:
                 self._write_index(model, residual, powers, beams)
             for file in self._writing:
@@ -197,15 +213,13 @@ class ImageFiles:
         return power.reshape(l.shape)
 
     def _write_corrected(
-        self, restored: np.ndarray, powers: list[np.ndarray], weight: np.ndarray, beams: Beams
+        self, model: np.ndarray, residual: BandImages, powers: list[np.ndarray], beam: Beam
     ) -> None:
-        """Restored images over the primary beam, their mean, and its weight."""
-        for band, (image, power) in enumerate(zip(restored, powers, strict=True)):
-            self._write(f"pbcorrected_band{band:02d}", correct_beam(image, power),
-                        beams.bands[band], "Jy/beam", self._edges[band])
-        whole = combine_corrected(restored, powers, weight)
-        self._write_combined("pbcorrected", whole.image, beams.together, "Jy/beam")
-        self._write_combined("pbweight", whole.weight, None, "")
+        """The mean of restored images over the primary beam, and its weight."""
+        alike = self._restored(model, residual, [beam] * len(powers))
+        whole = combine_corrected(alike, powers, residual.weight)
+        self._write_combined("pbcorrected", whole.image, beam, "Jy/beam", residual.weight)
+        self._write_combined("pbweight", whole.weight, None, "", residual.weight)
 
     def _write_index(
         self, model: np.ndarray, residual: BandImages, powers: list[np.ndarray],
@@ -221,8 +235,8 @@ class ImageFiles:
         noise = (correct_beam(np.asarray(robust_rms(r)), power)
                  for r, power in zip(residual.image, powers, strict=True))
         found = spectral_index(images, noise, self._edges.mean(axis=1))
-        self._write_combined("spectralindex", found.index, widest, "")
-        self._write_combined("spectralindexerror", found.error, widest, "")
+        for kind, image in (("spectralindex", found.index), ("spectralindexerror", found.error)):
+            self._write_combined(kind, image, widest, "", residual.weight)
 
 
 def residual_quality(residual: BandImages, setup: Observed) -> dict[str, float]:

@@ -28,6 +28,9 @@ from ical.stages.observed import Observed
 from ical.stages.remake import survives_hosts
 from ical.store import write_json
 
+#: An image holds no less noise than this share of what is expected; gains take up a part of it.
+LEAST_OF_EXPECTED = 0.5
+
 
 @survives_hosts
 def run_model(context: RunContext) -> None:
@@ -117,6 +120,8 @@ def run_selfcal(context: RunContext) -> None:
         result = loop.run(keeper, keeper.read())
         context.progress.update(0.95, "writing images, gains and corrected visibilities")
         quality = _write_selfcal(context, imager, setup, edges, loop, result)
+        if result.outcome == "CONVERGED":
+            _doubt_noise(context, quality["residual_rms_jy"])
         moved = cluster.moved(meter.began)
         record = meter.stop() | {"moved_bytes": traffic.total(moved)}
     by_cycle = traffic.by_cycle(moved, meter.began, keeper.ends)
@@ -137,6 +142,16 @@ def _quality(
     known = truth.known_sky(context.parameters, setup, imager.plan.bands[0])
     return files.residual_quality(residual, setup) | truth.flux_quality(
         restored[0], residual.image[0], beams[0], setup.cell, known)
+
+
+def _doubt_noise(context: RunContext, rms: float) -> None:
+    """Warn where the residual has far less than the rms (Jy/beam) that noise alone should have."""
+    expected = context.parameters.selfcal.expected_rms
+    if expected is not None and rms < LEAST_OF_EXPECTED * expected:
+        context.progress.warning(
+            f"the residual's rms of {rms:.3g} Jy/beam is far below selfcal.expected_rms, "
+            f"{expected:.3g}, which is to be that of noise alone: the loop may have ended early; "
+            f"give the noise in Jy/beam, or null, and it goes on while it helps")
 
 
 def _write_selfcal(

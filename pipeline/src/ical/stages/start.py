@@ -107,7 +107,7 @@ def known_gains(path: str, name: str, setup: Observed, *, phase: bool) -> KnownG
     """
     table = read_gains(path, name)
     try:
-        gain = table_gains(table, setup.antenna_names, bool(setup.products))
+        gain = table_gains(table, setup.antenna_names, setup.products)
         times = nearest_sample(table["time"].values, setup.time, "times (UTC s since 1970)")
         channels = nearest_sample(table["frequency"].values, setup.frequency, "frequencies (Hz)")
         size = np.abs(gain[np.isfinite(gain) & (gain != 0)])
