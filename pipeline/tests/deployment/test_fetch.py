@@ -121,6 +121,8 @@ def test_what_hosts_have_is_put_together_and_the_others_are_told(playbook, tmp_p
     told = " ".join(result.stdout.split())
     assert "silent <away> failure <selfcal ended; and then the task 'Collect" in told, told
     assert "failed on full: mkdir: cannot create directory" in told
+    # who does not answer is not waited for again
+    assert told.count("UNREACHABLE!") == 1
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["run-1"]
     run = tmp_path / "results" / "run-1"
     # both have it: the manager's counts
