@@ -3,6 +3,8 @@
 # as RUN/visibilities if those on this host are at most LIMIT bytes ('': whatever they are), and
 # RUN/logs/NAME.log of every container of ours since SINCE.
 set -eu
+# whoever logs in fetches it
+umask 022
 run=$1
 since=$2
 image=$3
@@ -32,4 +34,3 @@ copy ical-results "" "$run" >"$folder/part.tar" || true
 tar --concatenate --file="$folder/run.tar" "$folder/part.tar"
 copy ical-data "$limit" "$run/visibilities" >"$folder/part.tar" || true
 tar --concatenate --file="$folder/run.tar" "$folder/part.tar"
-chmod 0644 "$folder/run.tar"
