@@ -62,6 +62,17 @@ def test_a_mask_of_the_same_grid_comes_back_and_a_nan_masks_nothing(tmp_path):
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.fits", 64, 5e-3, CENTRE), image == 1)
 
 
+def test_a_compressed_mask_is_read(tmp_path):
+    image = np.zeros((64, 64), np.float32)
+    image[40:44, 10:12] = 1.0
+    write_image(tmp_path / "mask.fits", image, HEADER)
+    with fits.open(tmp_path / "mask.fits") as hdus:
+        packed = fits.CompImageHDU(hdus[0].data, hdus[0].header, compression_type="GZIP_2")
+        fits.HDUList([fits.PrimaryHDU(), packed]).writeto(tmp_path / "packed.fits")
+    assert is_image(tmp_path / "packed.fits")
+    np.testing.assert_array_equal(read_mask(tmp_path / "packed.fits", 64, 5e-3, CENTRE), image == 1)
+
+
 def test_a_mask_of_another_grid_covers_the_same_sky(tmp_path):
     """A file about another centre, with pixels three times as fine: found by astropy's angles."""
     other = tuple(np.radians([33.0, -58.0]))
@@ -243,7 +254,11 @@ def test_what_is_no_model_is_refused(tmp_path):
         header["BUNIT"] = "Jy/pixel"
         four = np.repeat(hdus[0].data, 4, axis=0)
         fits.PrimaryHDU(four, header).writeto(tmp_path / "iquv.fits")
+        header["CRVAL4"] = 2
+        fits.PrimaryHDU(four[:1], header).writeto(tmp_path / "q.fits")
     with pytest.raises(InputError, match="4 planes along STOKES"):
         read_model(tmp_path / "iquv.fits")
+    with pytest.raises(InputError, match="is of Stokes Q; a model image is of Stokes I"):
+        read_model(tmp_path / "q.fits")
     (tmp_path / "model.csv").write_text("ra_deg,dec_deg,flux_jy\n1,2,3\n")
     assert not is_image(tmp_path / "model.csv")

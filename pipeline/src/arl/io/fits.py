@@ -11,13 +11,21 @@ from pathlib import Path
 import numpy as np
 from astropy.coordinates import FK5, ICRS, BaseCoordinateFrame, SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS, WCSSUB_LATITUDE, WCSSUB_LONGITUDE, FITSFixedWarning
+from astropy.wcs import (
+    WCS,
+    WCSSUB_LATITUDE,
+    WCSSUB_LONGITUDE,
+    WCSSUB_STOKES,
+    FITSFixedWarning,
+)
 from astropy.wcs.utils import wcs_to_celestial_frame
 
 from arl.conventions import from_fits_axes, lm_axis, lmn_to_radec, radec_to_lmn, to_fits_axes
 from arl.errors import InputError
 from arl.restoration import Beam
 
+#: Codes of an axis STOKES (Greisen and Calabretta 2002, A&A 395, 1061, table 7) that are not I.
+NOT_STOKES_I = {2: "Q", 3: "U", 4: "V"}
 #: SPECSYS (Greisen et al. 2006, A&A 446, 747, table 5) of the frames as xradio names them.
 SPECSYS = {"REST": "SOURCE", "lsrk": "LSRK", "lsrd": "LSRD", "BARY": "BARYCENT",
            "gcrs": "GEOCENTR", "TOPO": "TOPOCENT", "GALACTO": "GALACTOC", "LGROUP": "LOCALGRP",
@@ -141,12 +149,17 @@ def read_sky_plane(path: str | Path) -> tuple[np.ndarray, SkyGrid]:
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether a file is FITS with an image in its first part (tables are in later ones)."""
+    """Whether a file is FITS and holds an image."""
     try:
         with fits.open(path) as hdus:
-            return bool(hdus[0].header.get("NAXIS"))
+            return _first_image(hdus) is not None
     except OSError:
         return False
+
+
+def _first_image(hdus: fits.HDUList) -> fits.PrimaryHDU | fits.ImageHDU | None:
+    """The first part of a file that is an image; a compressed one comes after an empty part."""
+    return next((hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS")), None)
 
 
 def _open_sky(path: str | Path) -> tuple[np.ndarray, fits.Header, WCS, list[str]]:
@@ -160,7 +173,8 @@ def _open_sky(path: str | Path) -> tuple[np.ndarray, fits.Header, WCS, list[str]
     """
     try:
         with fits.open(path) as hdus:
-            data, header = np.array(hdus[0].data, float), hdus[0].header
+            hdu = _first_image(hdus) or hdus[0]
+            data, header = np.array(hdu.data, float), hdu.header
         with warnings.catch_warnings():  # of dates that astropy completes
             warnings.simplefilter("ignore", FITSFixedWarning)
             wcs = WCS(header)
@@ -222,8 +236,8 @@ def read_model(path: str | Path) -> ModelImage:
 
     Raises
     ------
-    InputError: it can't be read, is not in Jy/pixel, has several planes along another axis, or is
-    empty.
+    InputError: it can't be read, is not in Jy/pixel, has several planes along another axis, is of
+    another Stokes parameter than I, or is empty.
     """
     data, header, wcs, kinds = _open_sky(path)
     unit = str(header.get("BUNIT", "")).replace(" ", "").lower()
@@ -234,6 +248,9 @@ def read_model(path: str | Path) -> ModelImage:
         if size > 1 and kind != "FREQ":
             raise InputError(f"{path} has {size} planes along {kind or 'an axis without a name'}; "
                              f"only those along FREQ can be used.")
+    stokes = wcs.sub([WCSSUB_STOKES])
+    if stokes.naxis and (code := round(stokes.all_pix2world([0], 0)[0][0])) in NOT_STOKES_I:
+        raise InputError(f"{path} is of Stokes {NOT_STOKES_I[code]}; a model image is of Stokes I.")
     planes = np.nan_to_num(data.reshape(-1, *data.shape[-2:]), posinf=0.0, neginf=0.0)
     if not planes.any():
         raise InputError(f"{path} is 0 everywhere: there is nothing to start from.")
