@@ -279,9 +279,9 @@ def mean_amplitude(gain: np.ndarray) -> np.ndarray:
     """
     size = amplitude(gain)
     good = np.isfinite(size) & (size != 0)
-    level = _levels(np.where(good, size, 0.0), good)
-    seen = np.where(good, size, 0.0).sum(axis=-1, keepdims=True)
-    expected = np.where(good, level, 0.0).sum(axis=-1, keepdims=True)
+    known = np.where(good, size, 0.0)
+    seen = known.sum(axis=-1, keepdims=True)
+    expected = np.where(good, _levels(known, good), 0.0).sum(axis=-1, keepdims=True)
     return np.divide(seen, expected, out=np.ones_like(seen), where=expected > 0)
 
 

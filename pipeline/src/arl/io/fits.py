@@ -142,7 +142,7 @@ def read_sky_plane(path: str | Path) -> tuple[np.ndarray, SkyGrid]:
 
     Raises
     ------
-    InputError: it can't be read, or has no celestial axes.
+    InputError: it can't be read, or has no celestial axes, or they are of an unknown frame.
     """
     planes, _, wcs, _ = _open_sky(path)
     return planes.reshape(-1, *planes.shape[-2:])[0], _sky_grid(path, wcs)
@@ -254,11 +254,12 @@ def read_model(path: str | Path) -> ModelImage:
     planes = np.nan_to_num(data.reshape(-1, *data.shape[-2:]), posinf=0.0, neginf=0.0)
     if not planes.any():
         raise InputError(f"{path} is 0 everywhere: there is nothing to start from.")
+    grid = _sky_grid(path, wcs)
     if "FREQ" not in kinds:
-        return ModelImage(str(path), planes, _sky_grid(path, wcs), None, 0.0)
+        return ModelImage(str(path), planes, grid, None, 0.0)
     frequency = np.asarray(wcs.spectral.all_pix2world(np.arange(len(planes)), 0)[0], float)
     step = np.diff(wcs.spectral.all_pix2world([0, 1], 0)[0])
-    return ModelImage(str(path), planes, _sky_grid(path, wcs), frequency, float(np.abs(step[0])))
+    return ModelImage(str(path), planes, grid, frequency, float(np.abs(step[0])))
 
 
 def place_model(
