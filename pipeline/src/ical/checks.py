@@ -426,9 +426,13 @@ def _mask(path: str) -> Problems:
                       "null to clean anywhere.")
         return
     try:
-        read_sky_plane(path)
+        plane, _ = read_sky_plane(path)
     except InputError as error:
         yield Problem("imaging.mask", str(error))
+        return
+    if not np.nan_to_num(plane).any():
+        yield Problem("imaging.mask", f"every pixel of {path} is 0 or NaN, so nothing could be "
+                      "cleaned; give an image that is 1 where there are sources.")
 
 
 def _beam(key: str, path: str) -> Problems:

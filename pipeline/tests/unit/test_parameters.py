@@ -387,6 +387,14 @@ def test_gains_to_start_from_need_a_term_and_a_table(tmp_path):
         assert words in found
 
 
+def test_a_mask_of_nothing_is_seen_before_any_work(tmp_path):
+    header = ImageHeader(2e-3, tuple(np.radians([30.0, -60.0])), 1e8, 2e7, "", None,
+                         "2018-01-01T08:00:00", "m", "t", "TOPO")
+    write_image(tmp_path / "m.fits", np.full((8, 8), np.nan), header)
+    (found,) = mistakes(write(tmp_path, {"imaging.mask": "m.fits"}))
+    assert found.startswith("imaging.mask: every pixel of ")
+
+
 @pytest.mark.parametrize("key", ["imaging.start_model", "selfcal.start_model"])
 def test_a_model_image_must_be_on_the_grid_of_the_images(tmp_path, key):
     image = np.zeros((64, 64))
