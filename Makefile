@@ -55,8 +55,8 @@ lint: setup ## ruff, mypy and ansible-lint
 	cd pipeline && $(BIN)/mypy src
 	$(BIN)/ansible-lint -q --nocolor
 
-unit: setup ## unit tests: every kernel against independent truth, the deployment as text
-	$(PYTEST) -q tests/unit tests/deployment --ignore=tests/deployment/test_render.py
+unit: setup ## unit tests: every kernel against independent truth, the deployment's plugins and texts
+	$(PYTEST) -q -m "not bench and not playbook" tests/unit tests/deployment
 
 integration: setup ## ical on a local Dask cluster
 	$(PYTEST) -q tests/integration

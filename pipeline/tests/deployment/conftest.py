@@ -39,6 +39,13 @@ def run_playbook(*arguments: str, timeout: int = 300) -> subprocess.CompletedPro
                           timeout=timeout, check=False)
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what runs a playbook, which takes seconds: `make check` leaves it out."""
+    for item in items:
+        if "playbook" in getattr(item, "fixturenames", ()):
+            item.add_marker("playbook")
+
+
 @pytest.fixture(name="playbook", scope="session")
 def playbook_fixture():
     """The function that runs a playbook; returns the finished process."""
