@@ -160,9 +160,13 @@ class ActionModule(ActionBase):
         _, wanted = self.validate_argument_spec(argument_spec=ARGUMENTS)
         if self._task.check_mode:
             return {**result, "skipped": True, "msg": f"would follow {wanted['name']}"}
-        container = self._find(wanted["name"], wanted["start_timeout"])
         log = Log(keep=wanted["tail"])
-        state = self._follow(container, log, wanted)
+        try:
+            container = self._find(wanted["name"], wanted["start_timeout"])
+            state = self._follow(container, log, wanted)
+        except AnsibleActionFail as error:
+            # a result, for failed_when does not act on what is raised; and with what was read so far
+            return {**result, "failed": True, "msg": to_text(error), "tail": log.tail, "events": log.events}
         return {
             **result,
             "changed": False,

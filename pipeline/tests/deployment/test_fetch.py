@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,11 +13,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles" / "pipeline"
-#: In place of docker: no container was started, and a volume is a folder of the test.
+#: In place of docker: a volume is a folder of the test, a container a line of a file there; where
+#: there is no such folder, the engine is stopped.
 DOCKER = """#!/bin/sh
 case $1 in
-  ps) ;;
+  info) test -d "$VOLUMES" ;;
+  ps) cat "$VOLUMES/containers" 2>/dev/null || true ;;
+  logs) echo "$4 $5" ;;
+  inspect) echo true ;;
   run)
+    test -e "$VOLUMES/broken" && exit 125
     for word in "$@"; do
       case $word in type=volume,source=*) volume=${word#*source=}; volume=${volume%%,*} ;; esac
     done
@@ -66,21 +72,54 @@ def volumes_fixture(tmp_path, monkeypatch):
     return fill
 
 
+def collect(state: Path, *arguments: str) -> int:
+    """The exit code of the script, for a run that began at noon."""
+    return subprocess.run(["sh", str(ROLE / "files/collect.sh"), str(state), "run-1", "noon",
+                           *arguments], check=False).returncode
+
+
+def collected(state: Path) -> set[str]:
+    """Files of the stream that was collected."""
+    with tarfile.open(state / "fetch" / "run.tar", ignore_zeros=True) as stream:
+        return {member.name for member in stream.getmembers() if member.isfile()}
+
+
 @pytest.mark.parametrize(("limit", "fetched"), [("", True), ("100000000", True), ("2000", False),
                                                 ("0", False)])
 def test_visibilities_up_to_the_limit_come_with_the_results(
     tmp_path, monkeypatch, volumes, limit, fetched
 ):
     monkeypatch.setenv("VOLUMES", str(volumes("one", bytes(10000))))
-    subprocess.run(["sh", str(ROLE / "files/collect.sh"), "run-1", "2026-01-01T00:00:00Z", "image",
-                    str(tmp_path / "fetch"), limit], check=True)
-    with tarfile.open(tmp_path / "fetch" / "run.tar", ignore_zeros=True) as stream:
-        files = {member.name for member in stream.getmembers() if member.isfile()}
+    assert collect(tmp_path, "image", limit) == 0
     visibilities = {"run-1/visibilities/one.zarr"} if fetched else set()
-    assert files == {"run-1/report.json"} | visibilities
+    assert collected(tmp_path) == {"run-1/report.json"} | visibilities
 
 
-#: One host has no space, one is off.
+def test_logs_of_containers_that_are_gone_by_the_end_come_too(tmp_path, monkeypatch, volumes):
+    root = volumes("one", b"")
+    monkeypatch.setenv("VOLUMES", str(root))
+    (root / "containers").write_text("0a ical-pipeline-selfcal.1.abcdefghij\n")
+    # as a play that goes on with a run does, before it removes what died
+    assert collect(tmp_path) == 0
+    assert not (tmp_path / "fetch").exists()
+    (root / "containers").write_text("0b ical-pipeline-selfcal.1.klmnopqrst\n")
+    assert collect(tmp_path, "image", "0") == 0
+    first, second = "ical-pipeline-selfcal.1.abcdef.log", "ical-pipeline-selfcal.1.klmnop.log"
+    assert {f"run-1/logs/{name}" for name in (first, second)} < collected(tmp_path)
+    assert (tmp_path / "runs/run-1/logs" / first).read_text() == "noon 0a\n"
+
+
+def test_a_copy_that_fails_is_no_success_and_frees_the_disk(tmp_path, monkeypatch, volumes):
+    root = volumes("one", b"")
+    monkeypatch.setenv("VOLUMES", str(root))
+    (root / "broken").touch()
+    assert collect(tmp_path, "image", "0") not in (0, 3)
+    assert not (tmp_path / "fetch").exists()
+    monkeypatch.setenv("VOLUMES", str(tmp_path / "none"))
+    assert collect(tmp_path, "image", "0") == 3
+
+
+#: One host has no space, one is off, the engine of one is stopped.
 HOSTS = """
 managers: {hosts: {one: }}
 workers:
@@ -88,12 +127,13 @@ workers:
     one:
     two:
     full: {ical_state_dir: /dev/null}
+    stopped:
     away: {ansible_connection: ssh, ansible_host: 127.0.0.1, ansible_port: 1}
 ical_manager: {hosts: {one: }}
 all: {vars: {ansible_connection: local, ical_state_dir: "FOLDER/state/{{ inventory_hostname }}"}}
 """
-#: As playbooks/pipeline.yml has it, after a stage that failed.
-PLAY = f"""
+#: As playbooks/pipeline.yml has it, the engine of this machine told to have LIVE running.
+FETCH = f"""
 - hosts: managers:workers
   gather_facts: false
   any_errors_fatal: false
@@ -101,6 +141,9 @@ PLAY = f"""
   tasks:
     - include_role: {{name: {ROLE}, tasks_from: fetch}}
       vars: {{pipeline_from: {{pipeline_run_id: run-1, pipeline_started: now, image_name: image}}}}
+"""
+#: After a stage that failed.
+GATHER = f"""
 - hosts: ical_manager
   gather_facts: false
   tasks:
@@ -111,16 +154,21 @@ PLAY = f"""
 """
 
 
+def play(playbook, folder: Path, hosts: str, text: str) -> tuple[int, str]:
+    """Exit code and words of plays on hosts."""
+    for name, content in (("hosts.yml", hosts), ("play.yml", text)):
+        (folder / name).write_text(content.replace("FOLDER", str(folder)))
+    result = playbook("-i", str(folder / "hosts.yml"), str(folder / "play.yml"), "-e",
+                      f"results_dir={folder}/results")
+    return result.returncode, " ".join(result.stdout.replace("''", "'").split())
+
+
 def test_what_hosts_have_is_put_together_and_the_others_are_told(playbook, tmp_path, volumes):
-    for host in ("one", "two"):
+    for host in ("one", "two", "full"):
         volumes(host, host.encode())
-    for name, text in (("hosts.yml", HOSTS), ("play.yml", PLAY)):
-        (tmp_path / name).write_text(text.replace("FOLDER", str(tmp_path)))
-    result = playbook("-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"), "-e",
-                      f"results_dir={tmp_path}/results")
-    told = " ".join(result.stdout.replace("''", "'").split())
-    assert ("silent <away> failure <selfcal ended; and then the task 'Collect results and logs' "
-            "failed on full: mkdir: cannot create directory") in told, told
+    _, told = play(playbook, tmp_path, HOSTS, FETCH + GATHER)
+    assert ("silent <away, stopped> failure <selfcal ended; and then the task 'Collect results and "
+            "logs' failed on full: mkdir: cannot create directory") in told, told
     # who does not answer is not waited for again
     assert told.count("UNREACHABLE!") == 1
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["run-1"]
@@ -129,3 +177,81 @@ def test_what_hosts_have_is_put_together_and_the_others_are_told(playbook, tmp_p
     assert (run / "report.json").read_text() == "one"
     assert {path.name for path in (run / "visibilities").iterdir()} == {"one.zarr", "two.zarr"}
     assert not list((tmp_path / "state").glob("*/fetch"))
+
+
+#: A run whose stages have all ended well.
+FINISH = f"""
+- hosts: ical_manager
+  gather_facts: false
+  tasks:
+    - set_fact: {{pipeline_failure: ""}}
+    - include_role: {{name: {ROLE}, tasks_from: finish}}
+      vars:
+        pipeline_run_id: run-1
+        pipeline_services: []
+        pipeline_runs: []
+        pipeline_inputs: x
+        pipeline_started: noon
+"""
+
+
+def test_a_run_whose_results_did_not_come_is_not_done(playbook, tmp_path, volumes):
+    volumes("two", b"")
+    (tmp_path / "volumes/two/ical-results/run-1/report.json").unlink()
+    (tmp_path / "state" / "one").mkdir(parents=True)
+    hosts = HOSTS.replace("managers: {hosts: {one: }}", "managers: {hosts: {one: , two: }}").replace(
+        "all:", "ical_answering: {hosts: {one: , two: }}\nall:")
+    code, told = play(playbook, tmp_path, hosts, FETCH + FINISH)
+    assert code != 0
+    assert ("The run run-1 did not end well: its stages have ended, but no report came from one, "
+            "which did not answer.") in told, told
+    state = json.loads((tmp_path / "state/one/pipeline.json").read_text())
+    assert [run["status"] for run in state["runs"]] == ["unfinished"]
+
+
+#: In place of the module that asks the engine for tasks.
+TASKS = """#!/usr/bin/python3
+print('{"changed": false, "tasks": [{"service": "ical-pipeline-selfcal"}]}')
+"""
+FOLLOW = f"""
+- hosts: ical_manager
+  gather_facts: false
+  tasks:
+    - set_fact: {{pipeline_failure: ""}}
+    - include_role: {{name: {ROLE}, tasks_from: stage}}
+      vars:
+        pipeline_stage: selfcal
+        pipeline_live: selfcal
+        pipeline_left: [selfcal]
+        pipeline_timeout: 1
+{FETCH}
+- hosts: ical_manager
+  gather_facts: false
+  tasks:
+    - include_role: {{name: {ROLE}, tasks_from: gather}}
+      vars: {{pipeline_run_id: run-1, pipeline_services: [ical-pipeline-selfcal]}}
+    - debug: {{msg: "failure <{{{{ pipeline_failure }}}}> running <{{{{ pipeline_running }}}}>"}}
+"""
+RUNNING = """#!/bin/sh
+case $* in
+  "ps "*) printf '%064d\n' 1 ;;
+  "inspect "*) echo '{"Status": "running"}' ;;
+  "service rm"*) touch FOLDER/removed ;;
+esac
+"""
+
+
+def test_a_stage_that_is_followed_no_more_goes_on(playbook, tmp_path, volumes):
+    volumes("one", b"")
+    (tmp_path / "bin" / "docker").write_text(RUNNING.replace("FOLDER", str(tmp_path)))
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "ical_tasks.py").write_text(TASKS)
+    hosts = """
+managers: {hosts: {one: }}
+workers: {hosts: {one: }}
+ical_manager: {hosts: {one: }}
+all: {vars: {ansible_connection: local, ical_state_dir: "FOLDER/state/{{ inventory_hostname }}"}}
+"""
+    _, told = play(playbook, tmp_path, hosts, FOLLOW)
+    assert ("failure <selfcal was not seen to its end: ical-pipeline-selfcal did not end within "
+            "1 s; it still runs.> running <['ical-pipeline-selfcal']>") in told, told

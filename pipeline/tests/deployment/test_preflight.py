@@ -120,6 +120,33 @@ workers: {hosts: {one: }}
     assert "not 2 (one, two): move one of them" in told
 
 
+def test_certificates_that_have_expired_are_told_before_a_run(playbook, tmp_path):
+    book = tmp_path / "expired.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  vars: {{dask_scheduler_address: x, dask_tls: true, dask_tls_known: {{tls: a, expires: 1}}}}
+  tasks: [{{include_role: {{name: {ROOT}/roles/pipeline}}}}]
+""")
+    result = playbook("-i", "one,", "-c", "local", str(book))
+    told = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "The certificates of this deployment have expired" in told
+    assert "--tags dask,pipeline, which makes new ones." in told
+
+
+def test_a_run_does_not_go_on_while_no_manager_answers(playbook, tmp_path):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("""
+managers: {hosts: {away: {ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0}}}
+workers: {hosts: {here: {ansible_connection: local}}}
+""")
+    result = playbook("-i", str(inventory), "site.yml", "--tags", "pipeline")
+    assert result.returncode != 0
+    assert ("Nothing was changed. away does not answer, and without a manager nothing can go on. "
+            "Bring it back, then type the same again.") in " ".join(result.stdout.split())
+
+
 @pytest.fixture(name="pair")
 def pair_fixture(tmp_path):
     """An inventory of this machine under one name and of one that answers nobody under another."""
