@@ -158,6 +158,27 @@ workers: {hosts: {away: {ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_r
     return str(inventory)
 
 
+def test_this_machine_becomes_nobody_else_whatever_holds_for_all_hosts(playbook, pair, tmp_path):
+    """A variable `ansible_become` counts before the `become: false` of a task."""
+    inventory = Path(pair)
+    inventory.write_text(inventory.read_text() + "all: {vars: {ansible_become: true, "
+                         "ansible_become_user: nobody, ansible_become_exe: /no/sudo}}\n")
+    book = tmp_path / "this.yml"
+    book.write_text(f"""
+- import_playbook: {ROOT}/playbooks/hosts.yml
+- hosts: away
+  gather_facts: false
+  tasks:
+    - command: echo stayed
+      delegate_to: localhost
+      become: false
+      register: said
+    - debug: {{msg: "<{{{{ said.stdout }}}}>"}}
+""")
+    result = playbook("-i", pair, str(book), "--tags", "all,render")
+    assert "<stayed>" in result.stdout, result.stdout
+
+
 @pytest.mark.parametrize("name", ["site.yml", "teardown.yml"])
 def test_a_part_of_the_hosts_is_refused(playbook, pair, name):
     result = playbook("-i", pair, name, "--limit", "here")
