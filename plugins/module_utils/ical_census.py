@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ansible.module_utils.ical_engine import Engine, EngineSilent
 from ansible.module_utils.ical_host import (
+    DOCKER_PROCESSES,
     chains,
     links,
     listeners,
@@ -167,19 +168,17 @@ def listener_things(ports: list[str], kept: bool) -> list[Thing]:
 
 
 def process_things(known: set[str]) -> list[Thing]:
-    """Processes of our containers, and shims whose container is nobody's."""
-    things = []
-    for name, command in processes().items():
-        bare = name.split(" (")[0]
-        if bare.startswith("containerd-shim"):
-            found = re.search(r"-id ([0-9a-f]{64})", command)
-            owner = "other" if found and found.group(1) in known else "ours"
-        elif command.startswith("ours: "):
-            owner = "ours"
-        else:
-            owner = "other" if bare == "docker-proxy" else "docker"
-        things.append(Thing("process", f"{bare} {command}", owner))
-    return things
+    """Processes of Docker; its shims, and those of our user in containers, are ours where nobody else owns these."""
+    def owner(name: str, command: str, inside: list[str]) -> str:
+        shim = name.startswith("containerd-shim")
+        theirs = not known.isdisjoint(inside + re.findall(r"-id ([0-9a-f]{64})", command))
+        # containerd also works for others than Docker, as Kubernetes
+        if theirs or name == "docker-proxy" or (shim and "-namespace moby" not in command):
+            return "other"
+        return "docker" if name in DOCKER_PROCESSES else "ours"
+
+    rows = [(name.split(" (")[0], *seen) for name, seen in processes().items()]
+    return [Thing("process", f"{name} {command}", owner(name, command, inside)) for name, command, inside in rows]
 
 
 def mount_things(root: str, known: set[str]) -> list[Thing]:

@@ -19,6 +19,7 @@ LISTEN = {"tcp": "0A", "udp": "07"}  # states in /proc/net of a socket that take
 NAMESPACES = ("/run/docker/netns", "/run/netns")
 DOCKER_PROCESSES = ("dockerd", "containerd", "docker-proxy", "docker-containerd")
 CONTAINER_USER = 10001  # the user of every container of ours
+CONTAINER_GROUP = re.compile(r"/docker[-/]([0-9a-f]{64})")  # in a control group, v1 or v2, by either driver
 CLONE_NEWNET = 0x40000000
 
 
@@ -121,16 +122,29 @@ def mounts() -> list[str]:
     return sorted({re.sub(r"\\(\d{3})", lambda m: chr(int(m.group(1), 8)), row[1]) for row in rows})
 
 
-def processes() -> dict[str, str]:
-    """`name (pid)` -> command of the processes of Docker and of our containers' user."""
-    found: dict[str, str] = {}
+def parse_containers(group: str, own: str = "") -> list[str]:
+    """Identities of Docker's containers in the text of /proc/PID/cgroup, [] of a process in none.
+
+    `own` is that text of this process: a host that is a container names itself in that of each of its processes.
+    """
+    return [identity for identity in dict.fromkeys(CONTAINER_GROUP.findall(group)) if identity not in own]
+
+
+def processes() -> dict[str, tuple[str, list[str]]]:
+    """`name (pid)` -> command and containers of the processes of Docker, and of those in its containers as our user.
+
+    The user alone says nothing: Loki, Tempo and Mimir have the same, and directories of people begin there.
+    """
+    found: dict[str, tuple[str, list[str]]] = {}
+    own = text("/proc/self/cgroup")
     for pid in process_ids():
         name = text(f"/proc/{pid}/comm").strip()
         user = re.search(r"^Uid:\s+(\d+)", text(f"/proc/{pid}/status"), re.MULTILINE)
-        ours = bool(user) and int(user.group(1)) == CONTAINER_USER
-        if ours or name in DOCKER_PROCESSES or name.startswith("containerd-shim"):
+        inside = parse_containers(text(f"/proc/{pid}/cgroup"), own)
+        contained = inside and user and int(user.group(1)) == CONTAINER_USER
+        if contained or name in DOCKER_PROCESSES or name.startswith("containerd-shim"):
             command = text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
-            found[f"{name} ({pid})"] = ("ours: " if ours else "") + command[:120]
+            found[f"{name} ({pid})"] = command[:120], inside
     return found
 
 

@@ -22,7 +22,7 @@ def test_what_was_there_before_is_not_left():
 
 @pytest.mark.parametrize("leak", [
     Thing("listener", "tcp 8786", "ours", "python3"), Thing("network", "ical-leak", "ours"),
-    Thing("process", "dask ours: dask worker", "ours"), Thing("swarm", "abc", "ours")])
+    Thing("process", "dask dask worker", "ours"), Thing("swarm", "abc", "ours")])
 def test_a_leak_is_left_whether_docker_stays_or_goes(leak):
     for purge in (False, True):
         assert census.judge(BEFORE, [*BEFORE, leak], purge, False)["left"] == [leak.told()]
@@ -72,6 +72,49 @@ def test_somebody_elses_swarm_stays():
 def test_owner_of_a_network(name, labels, active, owner):
     network = {"Name": name, "Labels": labels, "Driver": "bridge"}
     assert census.network_thing(network, active).owner == owner
+
+
+OURS, THEIRS, LOST, HOST = ("0" * 64, "1" * 64, "2" * 64, "3" * 64)
+SHIM = "/usr/bin/containerd-shim-runc-v2 -namespace {} -id {} -address /run/containerd.sock"
+
+
+@pytest.mark.parametrize(("group", "own", "inside"), [
+    ("0::/user.slice/user-10001.slice", "0::/init.scope", []),
+    (f"0::/system.slice/docker-{OURS}.scope", "0::/", [OURS]),
+    (f"12:memory:/docker/{OURS}\n1:cpu:/docker/{OURS}", "12:memory:/user.slice", [OURS]),
+    # a host that is a container, and a container in a container
+    (f"4:memory:/docker/{HOST}/user.slice", f"4:memory:/docker/{HOST}/system.slice", []),
+    (f"4:memory:/docker/{HOST}/docker/{OURS}", f"4:memory:/docker/{HOST}", [OURS]),
+    (f"0::/docker/{THEIRS}/docker/{OURS}", "0::/", [THEIRS, OURS]),
+    (f"0::/kubepods.slice/cri-containerd-{OURS}.scope", "0::/", []),
+])
+def test_containers_of_a_process_are_read_from_its_control_group(group, own, inside):
+    assert host.parse_containers(group, own) == inside
+
+
+@pytest.mark.parametrize(("name", "user", "group", "command", "owner"), [
+    ("dask", 10001, f"0::/system.slice/docker-{OURS}.scope", "dask worker", "ours"),
+    # its container, or the whole engine, is gone
+    ("dask", 10001, f"0::/docker/{LOST}", "dask worker", "ours"),
+    ("loki", 10001, f"0::/system.slice/docker-{THEIRS}.scope", "loki", "other"),
+    ("python3", 10001, f"0::/docker/{THEIRS}/docker/{LOST}", "python3", "other"),
+    ("bash", 10001, "0::/user.slice/user-10001.slice/session-1.scope", "-bash", None),
+    ("dask", 1000, f"0::/docker/{LOST}", "dask worker", None),
+    ("dockerd", 0, "0::/system.slice/docker.service", "dockerd", "docker"),
+    ("docker-proxy", 0, "0::/system.slice/docker.service", "docker-proxy", "other"),
+    ("containerd-shim", 0, "0::/", SHIM.format("moby", LOST), "ours"),
+    ("containerd-shim", 0, "0::/", SHIM.format("moby", THEIRS), "other"),
+    ("containerd-shim", 0, "0::/", SHIM.format("k8s.io", LOST), "other"),
+])
+def test_a_process_is_ours_by_its_container_not_by_its_user(monkeypatch, name, user, group, command,
+                                                            owner):
+    files = {"/proc/self/cgroup": "0::/", "/proc/7/comm": name, "/proc/7/cgroup": group,
+             "/proc/7/status": f"Uid:\t{user}\t{user}",
+             "/proc/7/cmdline": command.replace(" ", "\0")}
+    monkeypatch.setattr(host, "process_ids", lambda: [7])
+    monkeypatch.setattr(host, "text", files.__getitem__)
+    found = [thing.owner for thing in census.process_things({THEIRS})]
+    assert found == ([owner] if owner else [])
 
 
 def test_listeners_are_read_from_the_kernels_table():

@@ -1,0 +1,110 @@
+"""What a purge must not take: Docker goes with all that somebody else has in it."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+NETWORKS = [{"Name": name, "Labels": {}, "Driver": "bridge", "Id": "0" * 64} for name in
+            ("bridge", "host", "none", "docker_gwbridge", "ingress")]
+#: Of the build's layers, by an old engine and by a new one, and of ours.
+IMAGES = [{"RepoTags": tags} for tags in (["<none>:<none>"], [], None, ["ical-swarm:0123"])]
+
+
+@pytest.fixture(name="engine")
+def engine_fixture(tmp_path):
+    """An engine that answers with `engine.answers`; `engine.path` is its socket."""
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):  # the names are those of the base class
+            path = "/" + unquote(self.path).removeprefix("/v1.41").split("?")[0].lstrip("/")
+            self.answer(self.server.answers.get(path))
+
+        def do_DELETE(self):
+            self.server.removed.append(unquote(self.path).split("/images/")[1].split("?")[0])
+            self.answer([])
+
+        def answer(self, content):
+            body = json.dumps({} if content is None else content).encode()
+            self.send_response(404 if content is None else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def address_string(self):
+            return "engine"
+
+        def log_message(self, *arguments):
+            """Say nothing."""
+
+    path = str(tmp_path / "docker.sock")
+    with socketserver.ThreadingUnixStreamServer(path, Answer) as server:
+        server.path = path
+        server.removed = []
+        server.answers = {
+            "/version": {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10"},
+            "/info": {"Swarm": {"LocalNodeState": "inactive"}, "ServerVersion": "20.10",
+                      "DockerRootDir": "/var/lib/docker"}, "/containers/json": [],
+            "/networks": NETWORKS, "/volumes": {"Volumes": []}, "/images/json": IMAGES}
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("added", "variables", "told"), [
+    ({}, {}, ""),
+    ({"/images/json": [*IMAGES, {"RepoTags": ["mine:1", "mine:2"]}]}, {},
+     "image mine:1, image mine:2"),
+    ({"/networks": [*NETWORKS, NETWORKS[0] | {"Name": "mine"}]}, {}, "network mine"),
+    ({"/volumes": {"Volumes": [{"Name": "ingress", "Labels": None}]}}, {}, "volume ingress"),
+    ({}, {"teardown_swarm_stays": True}, "membership of a swarm that ical-swarm did not make"),
+])
+def test_docker_is_not_removed_with_what_is_somebody_elses(playbook, engine, tmp_path, added,
+                                                           variables, told):
+    engine.answers |= added
+    book = tmp_path / "strangers.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  tasks: [{{include_tasks: {ROOT}/roles/docker/tasks/strangers.yml}}]
+""")
+    variables = {"docker_state_dir": str(tmp_path), "docker_socket": engine.path} | variables
+    result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
+    sentence = f"now carries {told}. Remove these, or tear down without teardown_purge."
+    assert (result.returncode != 0) == bool(told), result.stdout
+    assert (sentence in " ".join(result.stdout.split())) == bool(told), result.stdout
+
+
+def test_images_go_by_their_names_and_with_every_base_that_we_pulled(playbook, engine, tmp_path,
+                                                                    monkeypatch):
+    """All of these have our label: the user's was built on ours, and has it from there."""
+    ours = ["ical-swarm:0123", "ical-swarm-base:0123", "192.0.2.1:5000/ical-swarm:0123"]
+    bases = ["python:3.11-slim-bookworm", "debian:13", "python:3.12"]
+    images = [{"Id": f"sha256:{number:064}", "RepoTags": [name], "RepoDigests": []}
+              for number, name in enumerate([*ours, *bases, "mine:1"])]
+    engine.answers |= {"/images/json": images}
+    engine.answers |= {f"/images/{known}/json": image for image in images
+                       for known in (image["Id"], image["RepoTags"][0])}
+    # the last was pulled by an earlier version, which kept it elsewhere
+    (tmp_path / "pulled").write_text("\n".join(bases[:2]) + "\n")
+    (tmp_path / "image.json").write_text(json.dumps({"base": bases[2], "pulled": True}))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.path}")
+    book = tmp_path / "images.yml"
+    book.write_text("""
+- hosts: one
+  gather_facts: false
+  tasks: [{include_role: {name: image, tasks_from: teardown}}]
+""")
+    variables = {"image_docker_socket": engine.path, "ical_state_dir": str(tmp_path),
+                 "image_trust_root": str(tmp_path), "image_registry_unit": str(tmp_path / "unit"),
+                 "teardown_purge": True, "image_base": "auto"}
+    result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
+    assert sorted(engine.removed) == sorted(ours + bases), result.stdout
+    assert not (tmp_path / "pulled").exists()

@@ -1,0 +1,90 @@
+"""A teardown goes on without the hosts that it loses, and says last which, and what to type."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+#: In place of ssh: this machine, which falls silent when it is to take the census.
+SSH = """#!/bin/sh
+for last; do :; done
+case $last in *python*) cat >{folder}/module.$$ ;; *) exec sh -c "$last" </dev/null ;; esac
+grep -q ical_census {folder}/module.$$ && exit 255
+exec sh -c "$last" <{folder}/module.$$
+"""
+GATED = ["Wait until every host has let go of pipeline and Dask", "Leave the swarm",
+         "End the swarm"]
+
+
+@pytest.fixture(name="three")
+def three_fixture(tmp_path):
+    """An inventory of this machine, of a host that falls silent late, and of one that always is."""
+    (tmp_path / "ssh").write_text(SSH.format(folder=tmp_path))
+    (tmp_path / "ssh").chmod(0o755)
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(f"""
+managers: {{hosts: {{here: {{ansible_connection: local}}}}}}
+workers:
+  hosts:
+    late:
+      ansible_host: 127.0.0.1
+      ansible_user: root
+      ansible_ssh_executable: {tmp_path}/ssh
+    away: {{ansible_host: 127.0.0.1, ansible_port: 1}}
+  vars: {{ansible_ssh_retries: 0}}
+""")
+    return str(inventory)
+
+
+def test_every_host_that_is_not_released_is_told_in_the_end(playbook, three, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as dashboard:
+        result = playbook("-i", three, "teardown.yml", "-e", f"ical_state_dir={tmp_path / 'state'}",
+                          "-e", f"dask_dashboard_port={dashboard.getsockname()[1]}")
+    told = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "fatal: [late]: UNREACHABLE!" in told
+    end = told.split("TASK [Fail with what to type]")[-1]
+    assert "away, late, here could not be released; everything else is." in end
+    assert "away does not answer: " in end
+    assert "late failed or fell silent on the way: the reason is told above" in end
+    assert "here is not released. Still there: " in end
+    assert f"type the same again: ansible-playbook teardown.yml -i {three}" in end
+
+
+@pytest.mark.parametrize(("manager", "lost", "stops"), [
+    ("one", "two", False), ("one", "one", True), ("", "one", False), ("one", "nobody", False)])
+def test_nobody_goes_on_without_the_manager_that_acts(playbook, tmp_path, manager, lost, stops):
+    book = tmp_path / "acting.yml"
+    book.write_text(f"""
+- hosts: all
+  gather_facts: false
+  any_errors_fatal: false
+  tasks: [{{fail: {{msg: lost}}, when: inventory_hostname == '{lost}'}}]
+- hosts: all
+  gather_facts: false
+  any_errors_fatal: false
+  tasks:
+    - include_tasks: {ROOT}/playbooks/tasks/acting.yml
+    - debug: {{msg: goes on}}
+  vars: {{teardown_manager: '{manager}', teardown_again: ansible-playbook teardown.yml}}
+""")
+    result = playbook("-i", "one,two,three", "-c", "local", str(book))
+    told = " ".join(result.stdout.split())
+    assert ("goes on" in told) != stops, result.stdout
+    sentence = "one, which acts for all hosts, failed or fell silent on the way, as told above"
+    assert (sentence in told) == stops, result.stdout
+
+
+def test_a_play_goes_on_without_a_host_but_not_without_what_it_builds_on():
+    """Of all hosts each: a play whose every host fails is the last of the playbook."""
+    plays = yaml.safe_load((ROOT / "playbooks/teardown.yml").read_text())
+    names = [play["name"] for play in plays]
+    middle = plays[names.index("Take stock") + 1:-1]
+    assert {play["hosts"] for play in middle} == {"ical_present"}
+    assert not any(play["any_errors_fatal"] for play in middle)
+    gated = [play["name"] for play in middle if "acting.yml" in str(play["tasks"][0])]
+    assert gated == GATED
