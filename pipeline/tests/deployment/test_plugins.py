@@ -111,6 +111,16 @@ def test_the_manager_that_acted_is_known_by_the_label_of_its_own_node(load_plugi
     assert (found["swarm_acts"], found["swarm_acted"]) == (True, acted)
 
 
+@pytest.mark.parametrize(("answer", "there"), [
+    ([{"Id": "sha256:0"}], True), ([], False), (EngineSilent("busy"), False)])
+def test_an_image_of_ours_is_looked_for_and_never_waited_for(load_plugin, answer, there):
+    probe = load_plugin("modules/ical_probe.py", "ical_probe")
+    engine = mock.MagicMock()
+    engine.get.side_effect = [answer]
+    assert probe.has_image(engine) is there
+    engine.get.assert_called_once_with("/images/json", {"reference": ["ical-swarm:*"]})
+
+
 @pytest.mark.parametrize(("told", "spoken"), [
     ({}, "1.41"), ({"ApiVersion": "1.41", "MinAPIVersion": "1.12"}, "1.41"),
     ({"ApiVersion": "1.52", "MinAPIVersion": "1.44"}, "1.44")])
