@@ -274,6 +274,24 @@ def test_a_host_name_makes_a_name_that_a_service_may_have(filters):
     assert filters.worker_service("node1.example.org") == "ical-worker-node1-example-org"
 
 
+@pytest.mark.parametrize("length", [50, 51, 52, 63, 200])
+def test_a_long_host_name_makes_names_that_docker_and_dns_may_have(filters, length):
+    for name in (filters.worker_service, filters.echo_name):
+        made = name("h" * length)
+        assert re.fullmatch("[a-zA-Z0-9](-*[a-zA-Z0-9]+)*", made)
+        assert len(made) <= 63
+        assert made != name("h" * length + "b")
+    # what fits stays as it was, or the services of a cluster would be others
+    assert filters.worker_service("h" * 51) == "ical-worker-" + "h" * 51
+    assert filters.echo_name("h" * 50) == "ical-overlay-" + "h" * 50
+
+
+def test_hosts_whose_names_come_out_equal_are_found(filters):
+    hosts = ["a.b", "a-b", "A_B", "ab", "h" * 60 + "1", "h" * 60 + "2"]
+    assert filters.namesakes("a.b", hosts) == ["a-b", "A_B"]
+    assert [filters.namesakes(host, hosts) for host in hosts[3:]] == [[], [], []]
+
+
 @pytest.mark.parametrize(("step", "cause"), [
     ("resolve", "TCP and UDP port 7946"), ("connect", "UDP port 4789"),
     ("small", "checksum offload"), ("large", "MTU"),
