@@ -204,7 +204,7 @@ def echo_name(host: str) -> str:
 
 
 def namesakes(host: str, hosts: list[str]) -> list[str]:
-    """The other hosts whose service or echo would be called as that of this one; neither Docker nor DNS sees capitals."""
+    """The other hosts whose service or echo would be called as this one's; neither Docker nor DNS sees capitals."""
     return [other for other in hosts if other != host
             and any(name(other).lower() == name(host).lower() for name in (worker_service, echo_name))]
 

@@ -48,8 +48,8 @@ host:
   type: dict
 engine:
   description: >-
-    The running engine - version, mode, swarm, containers, and with O(paths) whether it has an image of ours; an empty dict
-    when none answers.
+    The running engine - version, mode, swarm, containers, and with O(paths) whether it has an image of ours; an empty
+    dict when none answers.
   returned: always
   type: dict
 """
