@@ -180,14 +180,33 @@ def newest_certificates(lines: list[str]) -> dict:
     return {"tls": max(ends)[1], "expires": max(ends)[0]} if ends else {}
 
 
+#: Longest name of a service, and longest label of DNS.
+LABEL = 63
+
+
+def _named_after(host: str, prefix: str) -> str:
+    """A name that a service and DNS may have; of a host with a longer one the end gives way to a digest of it."""
+    name = prefix + re.sub("[^a-zA-Z0-9-]+", "-", host)
+    if len(name) <= LABEL:
+        return name
+    digest = hashlib.sha256(host.encode()).hexdigest()[:8]
+    return f"{name[:LABEL - 9].rstrip('-')}-{digest}"
+
+
 def worker_service(host: str) -> str:
     """Name of the service of the workers on a host of the inventory."""
-    return "ical-worker-" + re.sub("[^a-zA-Z0-9-]+", "-", host)
+    return _named_after(host, "ical-worker-")
 
 
 def echo_name(host: str) -> str:
     """Name of the container that proves the overlay on a host of the inventory."""
-    return worker_service(host).replace("ical-worker-", "ical-overlay-")
+    return _named_after(host, "ical-overlay-")
+
+
+def namesakes(host: str, hosts: list[str]) -> list[str]:
+    """The other hosts whose service or echo would be called as this one's; neither Docker nor DNS sees capitals."""
+    return [other for other in hosts if other != host
+            and any(name(other).lower() == name(host).lower() for name in (worker_service, echo_name))]
 
 
 #: What is likely wrong when a step of `ical.overlay` fails between two hosts.
@@ -235,6 +254,7 @@ class FilterModule:
             "yaml_problem": yaml_problem, "role_options": role_options,
             "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,
             "without_python": without_python, "complaint_rows": complaint_rows, "managers_advice": managers_advice,
+            "namesakes": namesakes,
             "echo_name": echo_name, "overlay_failures": overlay_failures, "ssh_tunnel": ssh_tunnel,
             "thread_environment": thread_environment, "lacking_space": lacking_space,
         }

@@ -47,7 +47,9 @@ host:
   returned: always
   type: dict
 engine:
-  description: The running engine - version, mode, swarm, containers; an empty dict when none answers.
+  description: >-
+    The running engine - version, mode, swarm, containers, and with O(paths) whether it has an image of ours; an empty
+    dict when none answers.
   returned: always
   type: dict
 """
@@ -204,6 +206,14 @@ def is_ours(engine: dict, record: dict) -> bool:
     return engine["swarm"] != "inactive" and bool(record.get("made_by_us")) and joining
 
 
+def has_image(engine: Engine) -> bool:
+    """Whether an image of ours is on the host, of whatever version; one that cannot be told is none."""
+    try:
+        return bool(engine.get("/images/json", {"reference": ["ical-swarm:*"]}))
+    except EngineError:
+        return False
+
+
 def wait_for_engine(engine: Engine, timeout: int) -> dict:
     """describe_engine() of an engine that has this many seconds to answer, {} of one that does not."""
     limit = time.monotonic() + timeout
@@ -233,6 +243,8 @@ def main() -> None:
     host = describe_host(module.params, found.get("root", "/var/lib/docker"))
     if found:
         found["swarm_ours"] = is_ours(found, host["state"]["swarm"])
+        # the engine may take its time over it: only for who asks about space
+        found["image"] = bool(module.params["paths"]) and has_image(Engine(module.params["docker_socket"]))
     # the action plugin of this name makes host.clock_offset of it
     host["clock"] = {"first": began, "last": time.time()}
     module.exit_json(changed=False, host=host, engine=found)

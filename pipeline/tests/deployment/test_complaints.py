@@ -74,6 +74,18 @@ CASES: dict[str, tuple[str, dict, str]] = {
         "again",
         {"host.free": {"/var/lib": GIB // 2}, "host.state.image": {"image_id": "sha256:0"}},
         "/var/lib has 512.00 MB free; 1 GiB are needed"),
+    # a worker has no file of it
+    "disk of a worker with the image": (
+        "worker-again", {"host.free": {"/var/lib": GIB // 2}, "engine.image": True},
+        "/var/lib has 512.00 MB free; 1 GiB are needed"),
+    "disk of a member whose engine is stopped": (
+        "stopped", {"host.free": {"/var/lib": GIB // 2}, "engine": {},
+                    "host.state.swarm": {"made_by_us": True}},
+        "/var/lib has 512.00 MB free; 1 GiB are needed"),
+    "namesake": ("twin.a", {}, "its services would be called as those of twin-a, "
+                               "ical-worker-twin-a: give it another name in the inventory"),
+    "its namesake": ("twin-a", {}, "its services would be called as those of twin.a, "
+                                   "ical-worker-twin-a: give it another name in the inventory"),
     "port 2377": ("port-2377", {"host.listeners": {"tcp 2377": "x"}},
                   "something listens on tcp 2377, which the deployment needs"),
     "port 7946": ("port-7946", {"host.listeners": {"tcp 7946": "x", "udp 7946": "x"}},

@@ -111,6 +111,16 @@ def test_the_manager_that_acted_is_known_by_the_label_of_its_own_node(load_plugi
     assert (found["swarm_acts"], found["swarm_acted"]) == (True, acted)
 
 
+@pytest.mark.parametrize(("answer", "there"), [
+    ([{"Id": "sha256:0"}], True), ([], False), (EngineSilent("busy"), False)])
+def test_an_image_of_ours_is_looked_for_and_never_waited_for(load_plugin, answer, there):
+    probe = load_plugin("modules/ical_probe.py", "ical_probe")
+    engine = mock.MagicMock()
+    engine.get.side_effect = [answer]
+    assert probe.has_image(engine) is there
+    engine.get.assert_called_once_with("/images/json", {"reference": ["ical-swarm:*"]})
+
+
 @pytest.mark.parametrize(("told", "spoken"), [
     ({}, "1.41"), ({"ApiVersion": "1.41", "MinAPIVersion": "1.12"}, "1.41"),
     ({"ApiVersion": "1.52", "MinAPIVersion": "1.44"}, "1.44")])
@@ -262,6 +272,24 @@ def test_digest_follows_names_and_contents_and_nothing_else(filters, tmp_path):
 
 def test_a_host_name_makes_a_name_that_a_service_may_have(filters):
     assert filters.worker_service("node1.example.org") == "ical-worker-node1-example-org"
+
+
+@pytest.mark.parametrize("length", [50, 51, 52, 63, 200])
+def test_a_long_host_name_makes_names_that_docker_and_dns_may_have(filters, length):
+    for name in (filters.worker_service, filters.echo_name):
+        made = name("h" * length)
+        assert re.fullmatch("[a-zA-Z0-9](-*[a-zA-Z0-9]+)*", made)
+        assert len(made) <= 63
+        assert made != name("h" * length + "b")
+    # what fits stays as it was, or the services of a cluster would be others
+    assert filters.worker_service("h" * 51) == "ical-worker-" + "h" * 51
+    assert filters.echo_name("h" * 50) == "ical-overlay-" + "h" * 50
+
+
+def test_hosts_whose_names_come_out_equal_are_found(filters):
+    hosts = ["a.b", "a-b", "A_B", "ab", "h" * 60 + "1", "h" * 60 + "2"]
+    assert filters.namesakes("a.b", hosts) == ["a-b", "A_B"]
+    assert [filters.namesakes(host, hosts) for host in hosts[3:]] == [[], [], []]
 
 
 @pytest.mark.parametrize(("step", "cause"), [
