@@ -100,6 +100,9 @@ CASES: dict[str, tuple[str, dict, str]] = {
                    "its Docker engine is 19.03.8; 20.10 or later is needed"),
     "rootless": ("engine", {"engine.rootless": True},
                  "its Docker engine is rootless, and overlay networks need root"),
+    "snap": ("ahead", {"engine.root": "/var/snap/docker/common/var-lib-docker"},
+             "its Docker engine is a snap, which sees none of the folders that containers of the "
+             "deployment need: install docker.io in its place"),
     "userns-remap": ("engine", {"engine.userns": True},
                      "its Docker engine remaps users, and volumes are shared between containers "
                      "by user"),
