@@ -127,6 +127,31 @@ def overlapping(routes: list[str], subnets: list[str]) -> list[str]:
     return [route for route in routes if any(ipaddress.ip_network(route).overlaps(our) for our in ours)]
 
 
+def advertised(engine: dict, named: str, facts: dict) -> str:
+    """The address that a host is to have in the swarm, from its swarm_advertise_address or ''; '' if Docker chooses.
+
+    A swarm that is not ours keeps its addresses, and a host that names none keeps its own as long as it has it.
+    """
+    there = engine.get("node_address", "")
+    kept = not engine.get("swarm_ours") or (not named and there in facts.get("all_ipv4_addresses", []))
+    if engine.get("swarm", "inactive") != "inactive" and kept:
+        return there
+    if not named:
+        return facts.get("default_ipv4", {}).get("address", "127.0.0.1")
+    # facts have _ for -
+    interface = facts.get(named.replace("-", "_"))
+    if not isinstance(interface, dict):
+        return named
+    return "" if interface.get("ipv4_secondaries") else interface.get("ipv4", {}).get("address", "")
+
+
+def moved_to(engine: dict, named: str, facts: dict) -> str:
+    """The address that a member of our swarm is to have in place of its own; '' where it has it, or none is known."""
+    wanted = advertised(engine, named, facts)
+    is_address = re.fullmatch(r"[0-9]+([.][0-9]+){3}", wanted)
+    return wanted if is_address and engine.get("node_address", "") not in ("", "0.0.0.0", "::", wanted) else ""
+
+
 def lacking_space(free: dict[str, int], needed: int) -> list[str]:
     """What is wrong with the free bytes by folder, where a deployment needs this many GiB in all.
 
@@ -254,7 +279,7 @@ class FilterModule:
             "yaml_problem": yaml_problem, "role_options": role_options,
             "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,
             "without_python": without_python, "complaint_rows": complaint_rows, "managers_advice": managers_advice,
-            "namesakes": namesakes,
+            "namesakes": namesakes, "advertised": advertised, "moved_to": moved_to,
             "echo_name": echo_name, "overlay_failures": overlay_failures, "ssh_tunnel": ssh_tunnel,
             "thread_environment": thread_environment, "lacking_space": lacking_space,
         }

@@ -34,6 +34,8 @@ esac
 GIB = 1024**3
 #: A host against which nothing speaks.
 GOOD = {
+    # of the inventory
+    "vars": {"swarm_advertise_address": "192.0.2.7"},
     "host": {
         "ahead": 0, "routes": ["192.0.2.0/24"], "mtu": 1500,
         "kernel": "6.1.0-18-amd64", "vxlan": True,
@@ -82,6 +84,12 @@ CASES: dict[str, tuple[str, dict, str]] = {
         "stopped", {"host.free": {"/var/lib": GIB // 2}, "engine": {},
                     "host.state.swarm": {"made_by_us": True}},
         "/var/lib has 512.00 MB free; 1 GiB are needed"),
+    "loopback": ("loop", {"vars.swarm_advertise_address": "lo"},
+                 "the others would know it as 127.0.0.1, where none of them reaches it: give it "
+                 "swarm_advertise_address, an IPv4 address or an interface that has one"),
+    "IPv6": ("six", {"vars.swarm_advertise_address": "2001:db8::1"},
+             "its swarm_advertise_address is 2001:db8::1, and between several hosts an IPv4 "
+             "address without a port is needed, or an interface that has one"),
     "namesake": ("twin.a", {}, "its services would be called as those of twin-a, "
                                "ical-worker-twin-a: give it another name in the inventory"),
     "its namesake": ("twin-a", {}, "its services would be called as those of twin.a, "
@@ -177,8 +185,10 @@ class Hosts:
         """Add a host that differs from a good one, and that may have no Python."""
         state = self.folder / name
         state.mkdir()
-        (state / "host.json").write_text(json.dumps(differing(changes)))
-        self.hosts[name] = {"ansible_connection": "local", "ical_state_dir": str(state)}
+        answer = differing(changes)
+        self.hosts[name] = answer.pop("vars") | {
+            "ansible_connection": "local", "ical_state_dir": str(state)}
+        (state / "host.json").write_text(json.dumps(answer))
         if bare is not None:
             (state / "bare").write_text(bare)
             (state / "sudo").write_text(SUDO.format(folder=state))
@@ -333,3 +343,26 @@ def test_members_of_the_managers_swarm_may_serve_and_those_of_another_may_not(pl
     assert rows(result.stdout) == {"elsewhere": [
         "it is in the swarm of 192.0.2.9, which is that of no host in the group managers: "
         "leave it"]}
+
+
+#: Of the only manager, once it has made a swarm.
+MADE = {"engine.swarm": "active", "engine.swarm_ours": True, "engine.swarm_manager": True,
+        "engine.swarm_acts": True, "engine.swarm_acted": False,
+        "engine.node_address": "192.0.2.7"}
+
+
+@pytest.mark.parametrize(("named", "workers", "told"), [
+    ("192.0.2.7", 1, False), ("192.0.2.8", 1, True), ("192.0.2.8", 0, False)])
+def test_a_manager_whose_address_is_changed_is_told_how_before_anything_is(
+        playbook, tmp_path, named, workers, told):
+    hosts = Hosts(tmp_path)
+    hosts.add("head", MADE | {"vars.swarm_advertise_address": named})
+    for number in range(workers):
+        hosts.add(f"worker{number}", {})
+    result = hosts.preflight(playbook, ["head"], "--tags", "preflight")
+    said = " ".join(result.stdout.split())
+    assert ("head made the swarm as 192.0.2.7, and swarm_advertise_address is now 192.0.2.8. The "
+            "swarm was left as it is, for it keeps the address of its manager: type "
+            f"ansible-playbook teardown.yml -i {tmp_path}/hosts.yml, then site.yml again."
+            in said) == told
+    assert (result.returncode != 0) == told, said

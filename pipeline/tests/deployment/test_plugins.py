@@ -86,6 +86,48 @@ def test_complaints_stand_beside_their_host_in_the_order_of_the_inventory(filter
     assert filters.complaint_rows({"good": []}, ["good"]) == []
 
 
+#: As Ansible tells them of a host.
+FACTS = {"default_ipv4": {"address": "192.0.2.1"},
+         "all_ipv4_addresses": ["192.0.2.1", "198.51.1.1"],
+         "lo": {"ipv4": {"address": "127.0.0.1"}},
+         "ib_0": {"ipv4": {"address": "198.51.1.1"}, "device": "ib-0"},
+         "two": {"ipv4": {"address": "198.51.1.1"},
+                 "ipv4_secondaries": [{"address": "198.51.1.2"}]}}
+THEIRS = {"swarm": "active", "swarm_ours": False}
+
+
+@pytest.mark.parametrize(("named", "facts", "engine", "address"), [
+    ("", FACTS, {}, "192.0.2.1"), ("", {"default_ipv4": {}}, {}, "127.0.0.1"),
+    ("198.51.1.9", FACTS, {}, "198.51.1.9"), ("ib-0", FACTS, {}, "198.51.1.1"),
+    ("lo", FACTS, {}, "127.0.0.1"),
+    # Docker refuses to choose between two, or says itself that there is none
+    ("two", FACTS, {}, ""), ("none0", FACTS, {}, "none0"),
+    ("", FACTS, THEIRS | {"node_address": "203.0.113.1"}, "203.0.113.1"),
+    # what is no longer the address of the default route is one of the host still
+    ("", FACTS, {"swarm": "active", "swarm_ours": True, "node_address": "198.51.1.1"},
+     "198.51.1.1")])
+def test_what_a_host_is_called_in_the_swarm(filters, named, facts, engine, address):
+    assert filters.advertised(engine, named, facts) == address
+
+
+@pytest.mark.parametrize(("named", "there", "engine", "moved"), [
+    ("198.51.1.1", "192.0.2.1", {}, "198.51.1.1"), ("ib-0", "192.0.2.1", {}, "198.51.1.1"),
+    ("192.0.2.1", "192.0.2.1", {}, ""), ("ib-0", "198.51.1.1", {}, ""),
+    # a lease has ended
+    ("", "192.0.2.77", {}, "192.0.2.1"), ("", "192.0.2.1", {}, ""), ("", "198.51.1.1", {}, ""),
+    # made before there was another host
+    ("", "127.0.0.1", {}, "192.0.2.1"),
+    # what cannot be compared, and what is not ours
+    ("198.51.1.1", "", {}, ""), ("198.51.1.1", "0.0.0.0", {}, ""), ("two", "192.0.2.1", {}, ""),
+    ("none0", "192.0.2.1", {}, ""), ("fd00::1", "192.0.2.1", {}, ""),
+    ("192.0.2.1:2377", "192.0.2.1", {}, ""),
+    ("198.51.1.1", "192.0.2.1", THEIRS, ""), ("198.51.1.1", "", {"swarm": "inactive"}, "")])
+def test_a_member_at_another_address_than_the_inventory_says_is_known(filters, named, there, engine,
+                                                                      moved):
+    member = {"swarm": "active", "swarm_ours": True, "node_address": there} | engine
+    assert filters.moved_to(member, named, FACTS) == moved
+
+
 def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filters):
     sources = [str(Path(__file__).parents[3] / "inventory/local"), "/home/me/my hosts"]
     assert filters.inventory_options(sources) == " -i '/home/me/my hosts'"

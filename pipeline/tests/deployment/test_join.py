@@ -1,0 +1,73 @@
+"""A host joins the swarm at the address of the inventory: the role's own tasks, a faked engine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+#: In place of plugins/modules/ical_probe.py: the manager that acts, which sees the worker as ready.
+PROBE = """#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule({"state_dir": {}, "docker_socket": {}}, supports_check_mode=True)
+nodes = [{"id": "n", "host": "worker", "state": "ready"}]
+module.exit_json(engine={"swarm_nodes": nodes})
+"""
+#: What the worker's engine says of itself.
+MEMBER = {"swarm": "active", "swarm_ours": True, "swarm_manager": False, "node_id": "n",
+          "node_address": "192.0.2.7", "swarm_managers": ["192.0.2.1"]}
+
+
+@pytest.fixture(name="join")
+def join_fixture(playbook, tmp_path, monkeypatch):
+    """What joining ends with, of a member that is to have an address; it notes that it joins."""
+    def join(engine: dict, named: dict, services: str, *options: str):
+        shutil.copytree(ROOT / "roles/swarm", tmp_path / "roles/swarm")
+        (tmp_path / "roles/swarm/tasks/join_now.yml").write_text("- debug: {msg: It joins anew.}\n")
+        (tmp_path / "modules").mkdir()
+        (tmp_path / "modules/ical_probe.py").write_text(PROBE)
+        (tmp_path / "docker").write_text(f"#!/bin/sh\nprintf '{services}'\n")
+        (tmp_path / "docker").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+        (tmp_path / "hosts.yml").write_text(yaml.safe_dump({
+            "managers": {"hosts": {"head": {"swarm_engine": {"node_address": "192.0.2.1"}}}},
+            "workers": {"hosts": {"worker": named}},
+            "all": {"vars": {"ansible_connection": "local"}}}))
+        facts = {"swarm_engine": MEMBER | engine, "swarm_active": True, "swarm_ours": True}
+        (tmp_path / "join.yml").write_text(yaml.safe_dump([{
+            "hosts": "worker", "gather_facts": True, "tasks": [
+                {"set_fact": facts}, {"include_role": {"name": "swarm", "tasks_from": "join"}}]}]))
+        return playbook("-i", str(tmp_path / "hosts.yml"), "-M", str(tmp_path / "modules"),
+                        str(tmp_path / "join.yml"), *options)
+    return join
+
+
+HERE = {"swarm_advertise_address": "192.0.2.7"}
+MOVED = {"swarm_advertise_address": "192.0.2.8"}
+BOUND = "worker is in the swarm as 192.0.2.7, and its swarm_advertise_address is now 192.0.2.8."
+
+
+@pytest.mark.parametrize(("engine", "named", "services", "joins", "told"), [
+    ({}, HERE, "", False, ""), ({}, MOVED, "", True, ""),
+    ({"node_address": "127.0.0.1"}, {"swarm_advertise_address": "lo"}, "", False, ""),
+    ({}, MOVED, "a1b2", False, f"{BOUND} It was left alone, for a run is going on"),
+    ({"swarm_manager": True}, MOVED, "", False,
+     "worker is a manager of the swarm as 192.0.2.7, and its swarm_advertise_address is now "
+     "192.0.2.8. It was left alone: type ansible-playbook playbooks/remove_hosts.yml -i ")])
+def test_a_ready_member_joins_anew_where_it_is_to_have_another_address(
+        join, engine, named, services, joins, told):
+    result = join(engine, named, services)
+    said = " ".join(result.stdout.split())
+    assert ("It joins anew." in said) == joins, said
+    assert (result.returncode != 0) == bool(told), said
+    assert told in said
+
+
+def test_check_mode_says_that_a_member_would_move(join):
+    result = join({}, MOVED, "", "--check")
+    assert result.returncode == 0, result.stdout
+    assert "Would join the swarm anew, as 192.0.2.8 in place of 192.0.2.7." in result.stdout
+    assert "It joins anew." not in result.stdout
