@@ -366,3 +366,11 @@ def test_a_manager_whose_address_is_changed_is_told_how_before_anything_is(
             f"ansible-playbook teardown.yml -i {tmp_path}/hosts.yml, then site.yml again."
             in said) == told
     assert (result.returncode != 0) == told, said
+
+
+def test_several_bare_hosts_have_nothing_against_them(playbook, tmp_path):
+    hosts = Hosts(tmp_path)
+    hosts.add("one", {"engine": {}})
+    hosts.add("two", {"engine": {}})
+    result = hosts.preflight(playbook, ["one"], "--tags", "preflight")
+    assert result.returncode == 0, result.stdout
