@@ -199,8 +199,8 @@ def test_a_run_whose_results_did_not_come_is_not_done(playbook, tmp_path, volume
     volumes("two", b"")
     (tmp_path / "volumes/two/ical-results/run-1/report.json").unlink()
     (tmp_path / "state" / "one").mkdir(parents=True)
-    hosts = HOSTS.replace("managers: {hosts: {one: }}", "managers: {hosts: {one: , two: }}").replace(
-        "all:", "ical_answering: {hosts: {one: , two: }}\nall:")
+    hosts = HOSTS.replace("{hosts: {one: }}", "{hosts: {one: , two: }}", 1)
+    hosts = hosts.replace("all:", "ical_answering: {hosts: {one: , two: }}\nall:")
     code, told = play(playbook, tmp_path, hosts, FETCH + FINISH)
     assert code != 0
     assert ("The run run-1 did not end well: its stages have ended, but no report came from one, "
