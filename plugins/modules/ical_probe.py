@@ -236,15 +236,16 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    engine = Engine(module.params["docker_socket"])
     try:
-        found = wait_for_engine(Engine(module.params["docker_socket"]), module.params["timeout"])
+        found = wait_for_engine(engine, module.params["timeout"])
     except EngineError as error:
         module.fail_json(msg=str(error))
     host = describe_host(module.params, found.get("root", "/var/lib/docker"))
     if found:
         found["swarm_ours"] = is_ours(found, host["state"]["swarm"])
         # the engine may take its time over it: only for who asks about space
-        found["image"] = bool(module.params["paths"]) and has_image(Engine(module.params["docker_socket"]))
+        found["image"] = bool(module.params["paths"]) and has_image(engine)
     # the action plugin of this name makes host.clock_offset of it
     host["clock"] = {"first": began, "last": time.time()}
     module.exit_json(changed=False, host=host, engine=found)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import socketserver
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import unquote
 
 import pytest
 
@@ -56,3 +62,47 @@ def playbook_fixture():
 def load_plugin_fixture():
     """The function that imports a file of plugins/."""
     return load
+
+
+class Answer(BaseHTTPRequestHandler):
+    """One request to a faked engine."""
+
+    def do_GET(self):  # the names are those of the base class
+        path = "/" + unquote(self.path).removeprefix("/v1.41").split("?")[0].lstrip("/")
+        self.answer(self.server.find(path))
+
+    def do_DELETE(self):
+        self.server.removed.append(unquote(self.path).split("/images/")[1].split("?")[0])
+        self.answer([])
+
+    def answer(self, content):
+        body = json.dumps({} if content is None else content).encode()
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def address_string(self):
+        return "engine"
+
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+@pytest.fixture(name="fake_engine")
+def fake_engine_fixture(tmp_path):
+    """The function that starts an engine, which answers what `find(path)` gives, None for 404.
+
+    `path` of what it returns is its socket, `removed` the images that it was told to remove.
+    """
+    with ExitStack() as stack:
+        def start(find):
+            path = str(tmp_path / "docker.sock")
+            server = stack.enter_context(socketserver.ThreadingUnixStreamServer(path, Answer))
+            server.path, server.find, server.removed = path, find, []
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            return server
+
+        yield start

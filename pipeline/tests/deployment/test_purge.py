@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import socketserver
-import threading
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
@@ -19,43 +15,16 @@ IMAGES = [{"RepoTags": tags} for tags in (["<none>:<none>"], [], None, ["ical-sw
 
 
 @pytest.fixture(name="engine")
-def engine_fixture(tmp_path):
-    """An engine that answers with `engine.answers`; `engine.path` is its socket."""
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self):  # the names are those of the base class
-            path = "/" + unquote(self.path).removeprefix("/v1.41").split("?")[0].lstrip("/")
-            self.answer(self.server.answers.get(path))
-
-        def do_DELETE(self):
-            self.server.removed.append(unquote(self.path).split("/images/")[1].split("?")[0])
-            self.answer([])
-
-        def answer(self, content):
-            body = json.dumps({} if content is None else content).encode()
-            self.send_response(404 if content is None else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def address_string(self):
-            return "engine"
-
-        def log_message(self, *arguments):
-            """Say nothing."""
-
-    path = str(tmp_path / "docker.sock")
-    with socketserver.ThreadingUnixStreamServer(path, Answer) as server:
-        server.path = path
-        server.removed = []
-        server.answers = {
-            "/version": {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10"},
-            "/info": {"Swarm": {"LocalNodeState": "inactive"}, "ServerVersion": "20.10",
-                      "DockerRootDir": "/var/lib/docker"}, "/containers/json": [],
-            "/networks": NETWORKS, "/volumes": {"Volumes": []}, "/images/json": IMAGES}
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+def engine_fixture(fake_engine):
+    """An engine that answers with `engine.answers`."""
+    answers = {
+        "/version": {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10"},
+        "/info": {"Swarm": {"LocalNodeState": "inactive"}, "ServerVersion": "20.10",
+                  "DockerRootDir": "/var/lib/docker"}, "/containers/json": [],
+        "/networks": NETWORKS, "/volumes": {"Volumes": []}, "/images/json": IMAGES}
+    engine = fake_engine(answers.get)
+    engine.answers = answers
+    return engine
 
 
 @pytest.mark.parametrize(("added", "variables", "told"), [

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import socketserver
-import threading
-from http.server import BaseHTTPRequestHandler
-
 import pytest
 
 ADDRESS = "10.79.0.5"
@@ -27,33 +22,11 @@ ANSWERS = {
 }
 
 
-class Answer(BaseHTTPRequestHandler):
-    """One request to the engine."""
-
-    def do_GET(self):  # the name is that of the base class
-        path = self.path.removeprefix("/v1.41")
-        found = next((answer for start, answer in ANSWERS.items() if path.startswith(start)), {})
-        body = json.dumps(found).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def address_string(self):
-        return "engine"
-
-    def log_message(self, *arguments):
-        """Say nothing."""
-
-
 @pytest.fixture(name="engine")
-def engine_fixture(tmp_path):
+def engine_fixture(fake_engine):
     """The socket of the engine."""
-    path = str(tmp_path / "docker.sock")
-    with socketserver.ThreadingUnixStreamServer(path, Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield path
-        server.shutdown()
+    return fake_engine(lambda path: next(
+        (answer for start, answer in ANSWERS.items() if path.startswith(start)), {})).path
 
 
 @pytest.fixture(name="commands")
