@@ -150,7 +150,7 @@ GATHER = f"""
     - set_fact: {{pipeline_failure: selfcal ended}}
     - include_role: {{name: {ROLE}, tasks_from: gather}}
       vars: {{pipeline_run_id: run-1, pipeline_services: []}}
-    - debug: {{msg: "silent <{{{{ pipeline_silent }}}}> failure <{{{{ pipeline_failure }}}}>"}}
+    - debug: {{msg: "silent <{{{{ pipeline_silent | join(', ') }}}}> failure <{{{{ pipeline_failure }}}}>"}}
 """
 
 
