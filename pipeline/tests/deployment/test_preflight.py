@@ -329,3 +329,37 @@ def test_why_a_host_does_not_join_is_told_without_the_token(playbook, tmp_path):
     variables["swarm_tried"] = {"actions": ["joined"]}
     assert playbook("-i", "one,", "-c", "local", str(book), "-e",
                     json.dumps(variables)).returncode == 0
+
+
+#: In place of plugins/modules/ical_probe.py: an engine that is joining, and what becomes of it.
+TRYING = """#!/usr/bin/python
+from pathlib import Path
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule({"state_dir": {}, "docker_socket": {}})
+asked = Path("ASKED")
+states = asked.read_text().split()
+asked.write_text(" ".join(states[1:] or states))
+module.exit_json(engine={"swarm": states[0]})
+"""
+GOES_ON = "Timeout was reached before node joined. The attempt will continue in the background."
+
+
+@pytest.mark.parametrize(("says", "states", "left", "joined"), [
+    (GOES_ON, "pending pending active", "active", True),
+    (GOES_ON, "pending error", "error", False), (GOES_ON, "pending", "pending", False),
+    ("connection timed out", "active", "active", False), ("", "pending active", "pending active", True)])
+def test_an_engine_that_goes_on_joining_is_waited_for(playbook, tmp_path, says, states, left, joined):
+    (tmp_path / "asked").write_text(states)
+    (tmp_path / "ical_probe.py").write_text(TRYING.replace("ASKED", str(tmp_path / "asked")))
+    book = tmp_path / "tried.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  tasks: [{{include_tasks: {ROOT}/roles/swarm/tasks/tried.yml}}]
+""")
+    variables = {"swarm_attempt": "join the swarm of head", "swarm_hint": "x", "swarm_timeout": 3,
+                 "swarm_state_dir": "", "swarm_docker_socket": "", "swarm_tried": {"msg": says}}
+    result = playbook("-i", "one,", "-c", "local", "-M", str(tmp_path), str(book), "-e",
+                      json.dumps(variables))
+    assert (result.returncode == 0) == joined, result.stdout
+    assert (tmp_path / "asked").read_text() == left
