@@ -150,7 +150,8 @@ GATHER = f"""
     - set_fact: {{pipeline_failure: selfcal ended}}
     - include_role: {{name: {ROLE}, tasks_from: gather}}
       vars: {{pipeline_run_id: run-1, pipeline_services: []}}
-    - debug: {{msg: "silent <{{{{ pipeline_silent | join(', ') }}}}> failure <{{{{ pipeline_failure }}}}>"}}
+    - vars: {{away: "{{{{ pipeline_silent | join(', ') }}}}"}}
+      debug: {{msg: "silent <{{{{ away }}}}> failure <{{{{ pipeline_failure }}}}>"}}
 """
 
 

@@ -347,8 +347,10 @@ GOES_ON = "Timeout was reached before node joined. The attempt will continue in 
 @pytest.mark.parametrize(("says", "states", "left", "joined"), [
     (GOES_ON, "pending pending active", "active", True),
     (GOES_ON, "pending error", "error", False), (GOES_ON, "pending", "pending", False),
-    ("connection timed out", "active", "active", False), ("", "pending active", "pending active", True)])
-def test_an_engine_that_goes_on_joining_is_waited_for(playbook, tmp_path, says, states, left, joined):
+    ("connection timed out", "active", "active", False),
+    ("", "pending active", "pending active", True)])
+def test_an_engine_that_goes_on_joining_is_waited_for(playbook, tmp_path, says, states, left,
+                                                      joined):
     (tmp_path / "asked").write_text(states)
     (tmp_path / "ical_probe.py").write_text(TRYING.replace("ASKED", str(tmp_path / "asked")))
     book = tmp_path / "tried.yml"
