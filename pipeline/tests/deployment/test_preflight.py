@@ -311,13 +311,17 @@ def test_a_host_that_gets_the_network_late_is_asked_again(playbook, tmp_path, mo
     assert seen.read_text().count("run --detach --rm") == attempts
 
 
-def test_why_a_host_does_not_join_is_told_without_the_token(playbook, tmp_path):
-    book = tmp_path / "tried.yml"
-    book.write_text(f"""
+#: A host that has tried to join.
+TRIED = f"""
 - hosts: one
   gather_facts: false
   tasks: [{{include_tasks: {ROOT}/roles/swarm/tasks/tried.yml}}]
-""")
+"""
+
+
+def test_why_a_host_does_not_join_is_told_without_the_token(playbook, tmp_path):
+    book = tmp_path / "tried.yml"
+    book.write_text(TRIED)
     variables = {"swarm_attempt": "join the swarm of head at 192.0.2.1:2377", "swarm_hint": "x",
                  "swarm_tried": {"msg": "refused SWMTKN-1-4abc-9xyz: connection timed out."}}
     result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
@@ -354,11 +358,7 @@ def test_an_engine_that_goes_on_joining_is_waited_for(playbook, tmp_path, says, 
     (tmp_path / "asked").write_text(states)
     (tmp_path / "ical_probe.py").write_text(TRYING.replace("ASKED", str(tmp_path / "asked")))
     book = tmp_path / "tried.yml"
-    book.write_text(f"""
-- hosts: one
-  gather_facts: false
-  tasks: [{{include_tasks: {ROOT}/roles/swarm/tasks/tried.yml}}]
-""")
+    book.write_text(TRIED)
     variables = {"swarm_attempt": "join the swarm of head", "swarm_hint": "x", "swarm_timeout": 3,
                  "swarm_state_dir": "", "swarm_docker_socket": "", "swarm_tried": {"msg": says}}
     result = playbook("-i", "one,", "-c", "local", "-M", str(tmp_path), str(book), "-e",
