@@ -302,7 +302,7 @@ def _start_local(workers: int, threads: int, memory_limit: str | None) -> LocalC
     )
 
 
-def _census(warm_up: bool, dask_worker: Worker) -> dict[str, Any]:
+async def _census(warm_up: bool, dask_worker: Worker) -> dict[str, Any]:
     """What one worker is: asked by the third readiness gate; Dask fills in dask_worker."""
     import distributed
 
@@ -311,7 +311,9 @@ def _census(warm_up: bool, dask_worker: Worker) -> dict[str, Any]:
     if warm_up:
         from ical.warmup import warm_up as compile_kernels
 
-        compile_kernels()
+        # beside the worker's loop: a slow host compiles for longer than the scheduler waits for a
+        # worker that is silent
+        await asyncio.to_thread(compile_kernels)
     return {"host": host_name(), "threads": library_threads(), "python": sys.version.split()[0],
             "arl_file": arl.__file__, "arl_digest": os.environ.get("ARL_DIGEST", ""),
             "distributed": distributed.__version__,

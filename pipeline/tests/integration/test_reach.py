@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from types import SimpleNamespace
+
 import pytest
 from distributed import Client, LocalCluster
 
@@ -57,3 +61,18 @@ def test_only_the_workers_of_the_named_hosts_are_retired():
         assert list(client.scheduler_info(n_workers=-1)["workers"]) == [address]
         assert cluster.retire(local.scheduler_address, ["node1", "node2"]) == [address]
         assert not client.scheduler_info(n_workers=-1)["workers"]
+
+
+def test_a_worker_answers_while_it_compiles(monkeypatch):
+    async def asked_meanwhile():
+        loop, answered = asyncio.get_running_loop(), threading.Event()
+
+        def compile_kernels():
+            loop.call_soon_threadsafe(answered.set)
+            assert answered.wait(5)
+
+        monkeypatch.setattr("ical.warmup.warm_up", compile_kernels)
+        worker = SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=1))
+        return await cluster._census(True, worker)
+
+    assert asyncio.run(asked_meanwhile())["memory_limit"] == 1
