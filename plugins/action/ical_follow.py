@@ -34,6 +34,8 @@ LOST_LIMIT = 60.0  # s without an answer before the follower gives up
 CONTAINER = re.compile(r"^[0-9a-f]{64}$", re.MULTILINE)
 STAMPED = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 LABEL = "com.docker.swarm.service.name"
+#: An engine that hangs takes a question and never answers it.
+ASK, READ = "timeout 30", "timeout 600"
 
 
 def duration(seconds: float) -> str:
@@ -107,6 +109,11 @@ class Log:
         lines = [line.split(" ", 1)[1] if " " in line else "" for line in fresh]
         self.tail = (self.tail + lines)[-self.keep :]
         return lines
+
+
+def named(name: str) -> str:
+    """The filter for a container of that name, or the task of a service of that name; not for those of longer names."""
+    return shlex.quote(f"^/{re.escape(name)}([.]|$)")
 
 
 def moment_before(stamped: str) -> str:
@@ -195,8 +202,8 @@ class ActionModule(ActionBase):
         """Identity of the newest container of that name or service, waited for."""
         quoted = shlex.quote(name)
         command = (
-            f"docker ps -aq --no-trunc --filter label={LABEL}={quoted}; "
-            f"docker ps -aq --no-trunc --filter name={shlex.quote('^/' + name)} --filter label=org.ical-swarm=1"
+            f"{ASK} docker ps -aq --no-trunc --filter label={LABEL}={quoted}; "
+            f"{ASK} docker ps -aq --no-trunc --filter name={named(name)} --filter label=org.ical-swarm=1"
         )
         deadline = time.monotonic() + limit
         told = ""
@@ -214,7 +221,7 @@ class ActionModule(ActionBase):
     def _refusal(self, quoted: str) -> str:
         """State and error of the newest task of a service that has no container here."""
         form = shlex.quote("{{.CurrentState}} {{.Error}}")
-        _, text = self._shell(f"docker service ps --no-trunc --format {form} {quoted} | head -n 1")
+        _, text = self._shell(f"{ASK} docker service ps --no-trunc --format {form} {quoted} | head -n 1")
         return text.strip()
 
     def _follow(self, container: str, log: Log, wanted: dict) -> dict:
@@ -222,7 +229,9 @@ class ActionModule(ActionBase):
         deadline = time.monotonic() + wanted["timeout"]
         heard = time.monotonic()
         while True:
+            asked = time.monotonic()
             state, lines = self._poll(container, log)
+            took = time.monotonic() - asked
             if state is not None:
                 heard = time.monotonic()
                 for line in readable(lines, log, wanted["events"]):
@@ -235,15 +244,16 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail(
                     f"{wanted['name']} did not end within {wanted['timeout']:.0f} s; it still runs."
                 )
-            time.sleep(wanted["interval"])
+            # a slow host is not kept from its work by questions
+            time.sleep(max(wanted["interval"], 2 * took))
 
     def _poll(self, container: str, log: Log) -> tuple[dict | None, list[str]]:
         """State, read first so that no last line is missed, and new lines of the log."""
         since = f"--since {log.since} " if log.since else ""
         form = shlex.quote("{{json .State}}")
         code, text = self._shell(
-            f"docker inspect --type container --format {form} {container} && "
-            f"docker logs --timestamps {since}{container}"
+            f"{ASK} docker inspect --type container --format {form} {container} && "
+            f"{READ} docker logs --timestamps {since}{container}"
         )
         state, stamped = split_poll(text) if code == 0 else (None, [])
         return state, log.add(stamped)

@@ -180,6 +180,7 @@ def describe_engine(engine: Engine) -> dict:
         "userns": "name=userns" in options,
         "live_restore": bool(info.get("LiveRestoreEnabled")),
         "swarm": swarm.get("LocalNodeState", "inactive"),
+        "swarm_error": swarm.get("Error", ""),
         "swarm_manager": bool(swarm.get("ControlAvailable")),
         "node_id": swarm.get("NodeID", ""),
         "node_address": swarm.get("NodeAddr", ""),
@@ -200,10 +201,13 @@ def describe_engine(engine: Engine) -> dict:
 def is_ours(engine: dict, record: dict) -> bool:
     """Whether the swarm that an engine is in was made or joined by a deployment.
 
-    The record is written before: an interrupted init or join is known as ours by its status.
+    The record is written before: an interrupted init or join is known as ours by its status. An engine
+    that cannot use its swarm any more, as when its certificate has run out, does not know who it was.
     """
-    joining = record.get("status") == "joining" or record.get("node_id") == engine["node_id"]
-    return engine["swarm"] != "inactive" and bool(record.get("made_by_us")) and joining
+    status, node = record.get("status"), record.get("node_id")
+    lost = status == "member" and engine["swarm"] == "error" and not engine["node_id"]
+    member = status == "joining" or (bool(node) and node == engine["node_id"]) or lost
+    return engine["swarm"] != "inactive" and bool(record.get("made_by_us")) and member
 
 
 def has_image(engine: Engine) -> bool:

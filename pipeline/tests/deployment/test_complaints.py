@@ -119,6 +119,8 @@ CASES: dict[str, tuple[str, dict, str]] = {
     "swarm of others": ("engine", {"engine.swarm": "active"},
                         "it is in a swarm that ical-swarm did not make: leave it, or on one of its "
                         "managers give -e swarm_use_existing=true"),
+    "inputs of the host": ("engine", {"vars.dask_inputs": ["/", "/no/sets"]},
+                           "it has no /no/sets, which is among its dask_inputs: mount it there"),
     "clock ahead": (
         "ahead", {"host.ahead": 36000},
         "its clock is N s off from that of this machine, and certificates and logs need the same "
@@ -343,6 +345,24 @@ def test_members_of_the_managers_swarm_may_serve_and_those_of_another_may_not(pl
     assert rows(result.stdout) == {"elsewhere": [
         "it is in the swarm of 192.0.2.9, which is that of no host in the group managers: "
         "leave it"]}
+
+
+@pytest.mark.parametrize("acts", [False, True])
+def test_a_swarm_that_its_engine_cannot_use_is_mended_by_another_manager_or_made_anew(
+        playbook, tmp_path, acts):
+    hosts = Hosts(tmp_path)
+    hosts.add("broken", {"engine.swarm": "error", "engine.swarm_ours": True,
+                         "engine.swarm_error": "certificate has expired"})
+    ours = {"engine.swarm": "active", "engine.swarm_ours": True, "engine.swarm_acts": acts,
+            "engine.swarm_acted": acts}
+    hosts.add("second", ours)
+    hosts.add("third", ours)
+    result = hosts.preflight(playbook, ["broken", "second", "third"], "--tags", "preflight")
+    complaint = ["its engine cannot use the swarm that it is in (certificate has expired), and no "
+                 "other manager answers for that: type ansible-playbook teardown.yml -i "
+                 f"{tmp_path}/hosts.yml, then site.yml again"]
+    assert (result.returncode == 0) == acts, result.stdout
+    assert acts or rows(result.stdout) == {"broken": complaint}
 
 
 #: Of the only manager, once it has made a swarm.

@@ -255,3 +255,26 @@ all: {vars: {ansible_connection: local, ical_state_dir: "FOLDER/state/{{ invento
     _, told = play(playbook, tmp_path, hosts, FOLLOW)
     assert ("failure <selfcal was not seen to its end: ical-pipeline-selfcal did not end within "
             "1 s; it still runs.> running <['ical-pipeline-selfcal']>") in told, told
+
+
+PLACES = f"""
+- hosts: one
+  gather_facts: false
+  vars_files: {ROLE}/vars/main.yml
+  tasks:
+    - set_fact: {{pipeline_found: [FOLDER/run.yml]}}
+    - copy: {{dest: FOLDER/places.json, content: "{{{{ pipeline_places | to_json }}}}"}}
+"""
+
+
+def test_files_of_one_name_are_kept_apart(playbook, tmp_path):
+    for name in ("phase", "both"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gains.h5").touch()
+    (tmp_path / "run.yml").write_text(
+        "selfcal: {start_gains: {T: phase/gains.h5, G: both/gains.h5}}\n")
+    hosts = "managers: {hosts: {one: {ansible_connection: local}}}\nworkers: {hosts: {one: }}\n"
+    play(playbook, tmp_path, hosts, PLACES)
+    assert json.loads((tmp_path / "places.json").read_text()) == {
+        f"selfcal.start_gains.{term}": f"/run-file/inputs/selfcal.start_gains.{term}-gains.h5"
+        for term in "TG"}

@@ -36,6 +36,14 @@ def values(playbook, folder: Path, role: str, names: list[str], hosts: int, vari
     return json.loads((folder / "values.json").read_text())
 
 
+@pytest.mark.parametrize("identity", ["sha256:aaaaaaaaaaaabbbb", "sha256:ccccccccccccdddd"])
+def test_an_archive_is_of_one_image_not_of_all_that_were_made_from_the_same(playbook, tmp_path,
+                                                                          identity):
+    found = values(playbook, tmp_path, "image", ["image_archive"], 1, {
+        "image_name": TAG, "image_id": identity, "image_cache_dir": "/cache"})
+    assert found == {"image_archive": f"/cache/ical-swarm-0123-{identity[7:19]}.tar"}
+
+
 def running(*images: str) -> dict:
     """A deployment in which scheduler and workers run these images."""
     tasks = [{"service": service, "image": image, "arl": "89ab"}

@@ -128,6 +128,22 @@ def test_a_member_at_another_address_than_the_inventory_says_is_known(filters, n
     assert filters.moved_to(member, named, FACTS) == moved
 
 
+@pytest.mark.parametrize(("record", "engine", "ours"), [
+    ({}, {"swarm": "active", "node_id": "n"}, False),
+    ({"status": "member", "node_id": "n"}, {"swarm": "active", "node_id": "n"}, True),
+    ({"status": "member", "node_id": "n"}, {"swarm": "active", "node_id": "other"}, False),
+    ({"status": "joining", "node_id": ""}, {"swarm": "active", "node_id": "n"}, True),
+    ({"status": "failed", "node_id": ""}, {"swarm": "active", "node_id": "n"}, False),
+    # its certificate has run out: it does not know any more who it was
+    ({"status": "member", "node_id": "n"}, {"swarm": "error", "node_id": ""}, True),
+    ({"status": "failed", "node_id": ""}, {"swarm": "error", "node_id": ""}, False),
+    ({"status": "member", "node_id": "n"}, {"swarm": "inactive", "node_id": ""}, False)])
+def test_which_swarm_is_ours(load_plugin, record, engine, ours):
+    probe = load_plugin("modules/ical_probe.py", "ical_probe")
+    made = {"made_by_us": True} if record else {}
+    assert probe.is_ours(engine, record | made) == ours
+
+
 def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filters):
     sources = [str(Path(__file__).parents[3] / "inventory/local"), "/home/me/my hosts"]
     assert filters.inventory_options(sources) == " -i '/home/me/my hosts'"
@@ -272,6 +288,27 @@ def test_what_ssh_and_sudo_say_is_no_container(over_ssh):
     assert over_ssh("", "Preparing 1 second ago\n", identity + "\n")._find("x", 5) == identity
 
 
+@pytest.mark.parametrize(("container", "meant"), [
+    ("/ical-worker-node1", True), ("/ical-worker-node1.2.xyz", True),
+    ("/ical-worker-node10.1.xyz", False), ("/my-ical-worker-node1", False)])
+def test_a_container_is_found_by_its_whole_name(follow, container, meant):
+    assert bool(re.search(follow.named("ical-worker-node1").strip("'"), container)) == meant
+
+
+def test_an_engine_that_hangs_is_given_up(follow):
+    """Each question ends by itself: a command without a limit would keep the play for ever."""
+    asked = []
+    action = follow.ActionModule.__new__(follow.ActionModule)
+    action._low_level_execute_command = lambda command: (
+        asked.append(command) or {"rc": 124, "stdout": "", "stderr": ""})
+    with pytest.raises(follow.AnsibleActionFail):
+        action._find("x", 0.1)
+    assert action._poll("c", follow.Log(keep=5)) == (None, [])
+    questions = re.findall(r"(\S+ \S+) docker ", " ".join(asked))
+    assert len(questions) == 5
+    assert all(re.fullmatch(r"[(]?timeout \d+", question) for question in questions), questions
+
+
 def test_a_service_that_cannot_start_is_told_without_what_ssh_says(over_ssh, follow):
     with pytest.raises(follow.AnsibleActionFail) as told:
         over_ssh("", 'Rejected 1 second ago "no such image"\n')._find("ical-probe", 5)
@@ -286,6 +323,24 @@ def test_what_ssh_and_sudo_say_is_neither_state_nor_log(over_ssh, follow):
     assert over_ssh(said)._poll("c", log) == ({"Status": "running"}, ["one {two}"])
     assert log.since == "2026-01-01T00:00:00Z"
     assert over_ssh("sudo: a warning\n")._poll("c", log) == (None, [])
+
+
+@pytest.mark.parametrize(("takes", "pause"), [(0.1, 1.0), (5.0, 10.0)])
+def test_a_slow_host_is_asked_less_often(follow, monkeypatch, takes, pause):
+    now, pauses = [0.0], []
+    monkeypatch.setattr(follow, "time", SimpleNamespace(
+        monotonic=lambda: now[0], sleep=pauses.append))
+    states = iter([{"Status": "running"}, {"Status": "exited"}])
+    action = follow.ActionModule.__new__(follow.ActionModule)
+
+    def poll(*_):
+        now[0] += takes
+        return next(states), []
+
+    action._poll = poll
+    action._follow("c", follow.Log(keep=5),
+                   {"name": "x", "timeout": 60, "interval": 1.0, "events": True})
+    assert pauses == [pause]
 
 
 def test_a_line_that_is_no_event_is_not_parsed(follow):

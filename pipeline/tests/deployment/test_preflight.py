@@ -179,6 +179,14 @@ def test_this_machine_becomes_nobody_else_whatever_holds_for_all_hosts(playbook,
     assert "<stayed>" in result.stdout, result.stdout
 
 
+def test_a_host_looked_at_by_itself_needs_no_manager(playbook, pair):
+    inventory = Path(pair)
+    inventory.write_text(inventory.read_text().replace("here", "x").replace("away", "here")
+                         .replace("x:", "away:"))
+    result = playbook("-i", pair, "site.yml", "--tags", "preflight", "--limit", "away")
+    assert "without a manager nothing can go on" not in " ".join(result.stdout.split())
+
+
 @pytest.mark.parametrize("name", ["site.yml", "teardown.yml"])
 def test_a_part_of_the_hosts_is_refused(playbook, pair, name):
     result = playbook("-i", pair, name, "--limit", "here")
@@ -242,7 +250,7 @@ workers: {{hosts: {{away: {{{broken}}}}}}}
 
 @pytest.mark.parametrize(("asked", "told"), [
     ("nowhere,here", "nowhere is not in the inventory."),
-    ("here", "No manager would be left: make another host a manager first"),
+    ("here", "No manager would be left: run site.yml first with two more hosts"),
     ("away", "No worker would be left"), ("", "Say which hosts are to leave")])
 def test_hosts_that_may_not_leave_are_refused(playbook, pair, tmp_path, asked, told):
     result = playbook("-i", pair, "playbooks/remove_hosts.yml", "-e", f"hosts={asked}",
@@ -323,6 +331,7 @@ def test_why_a_host_does_not_join_is_told_without_the_token(playbook, tmp_path):
     book = tmp_path / "tried.yml"
     book.write_text(TRIED)
     variables = {"swarm_attempt": "join the swarm of head at 192.0.2.1:2377", "swarm_hint": "x",
+                 "swarm_state_dir": str(tmp_path), "swarm_docker_socket": "/no.sock",
                  "swarm_tried": {"msg": "refused SWMTKN-1-4abc-9xyz: connection timed out."}}
     result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
     told = " ".join(result.stdout.split())
@@ -365,3 +374,20 @@ def test_an_engine_that_goes_on_joining_is_waited_for(playbook, tmp_path, says, 
                       json.dumps(variables))
     assert (result.returncode == 0) == joined, result.stdout
     assert (tmp_path / "asked").read_text() == left
+
+
+@pytest.mark.parametrize(("state", "status"), [("inactive", "failed"), ("active", None)])
+def test_a_swarm_that_a_host_did_not_get_into_is_not_taken_for_ours_later(playbook, tmp_path, state,
+                                                                          status):
+    (tmp_path / "asked").write_text(state)
+    (tmp_path / "ical_probe.py").write_text(TRYING.replace("ASKED", str(tmp_path / "asked")))
+    book = tmp_path / "tried.yml"
+    book.write_text(TRIED)
+    record = tmp_path / "swarm.json"
+    variables = {"swarm_attempt": "join the swarm of head", "swarm_hint": "x", "swarm_timeout": 3,
+                 "swarm_state_dir": str(tmp_path), "swarm_docker_socket": "",
+                 "swarm_state_file": str(record), "swarm_engine": {"node_id": ""},
+                 "swarm_tried": {"msg": "connection timed out"}}
+    playbook("-i", "one,", "-c", "local", "-M", str(tmp_path), str(book), "-e",
+             json.dumps(variables))
+    assert (json.loads(record.read_text())["status"] if record.exists() else None) == status

@@ -51,6 +51,31 @@ def test_docker_is_not_removed_with_what_is_somebody_elses(playbook, engine, tmp
     assert (sentence in " ".join(result.stdout.split())) == bool(told), result.stdout
 
 
+@pytest.mark.parametrize(("also", "told"), [
+    ("", ""), ("Remv certbot [2.1]\nPurg ufw [0.36]\n",
+               "On one certbot, ufw came since and would go with the packages")])
+def test_packages_that_somebody_needs_now_are_not_removed(playbook, tmp_path, monkeypatch, also,
+                                                          told):
+    (tmp_path / "apt-get").write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncat {tmp_path}/goes\n')
+    (tmp_path / "apt-get").chmod(0o755)
+    (tmp_path / "goes").write_text(f"Reading state information...\nPurg docker.io [20]\n{also}")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    book = tmp_path / "needed.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  tasks: [{{include_tasks: {ROOT}/roles/docker/tasks/needed.yml}}]
+""")
+    variables = {"docker_known": {"packages": ["docker.io", "iptables", "gone"]},
+                 "docker_probe": {"host": {"packages": ["iptables", "docker.io", "ufw"]}}}
+    result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
+    *asked, one, other = (tmp_path / "asked").read_text().split()
+    assert (asked, {one, other}) == (["--simulate", "purge"], {"docker.io", "iptables"})
+    assert (result.returncode != 0) == bool(told), result.stdout
+    assert told in " ".join(result.stdout.split())
+
+
 def test_images_go_by_their_names_and_with_every_base_that_we_pulled(playbook, engine, tmp_path,
                                                                     monkeypatch):
     """All of these have our label: the user's was built on ours, and has it from there."""

@@ -116,6 +116,17 @@ def test_a_manager_that_is_the_only_one_keeps_no_copies(rendered):
     assert "ICAL_MIRROR" not in services(rendered)["ical-pipeline-selfcal"]["env"]
 
 
+def test_each_host_shows_its_workers_its_own_folders(playbook, tmp_path):
+    folder = render(playbook, tmp_path, ["node00"], {
+        "node00": {}, "node01": {"dask_inputs": ["/lustre"]}, "node02": {"dask_inputs": ["/nfs"]}})
+    seen = {name: [mount["source"] for mount in service["mounts"] if mount["type"] == "bind"]
+            for name, service in services(folder).items()}
+    for name, inputs in (("ical-worker-node00", []), ("ical-worker-node01", ["/lustre"]),
+                         ("ical-worker-node02", ["/nfs"]), ("ical-scheduler", []),
+                         ("ical-probe", [])):
+        assert [path for path in seen[name] if path in ("/lustre", "/nfs")] == inputs
+
+
 @pytest.mark.parametrize(("access", "mounted"), [("shared", True), ("distribute", False)])
 def test_a_shared_measurement_set_is_mounted_on_every_host(playbook, tmp_path, access, mounted):
     run = tmp_path / "run.yml"

@@ -65,6 +65,21 @@ def test_the_status_tells_scheduler_dashboard_and_the_tunnel_to_it(playbook, tmp
             "ssh -N -L 8787:127.0.0.1:8787 -p 2222 root@192.0.2.1") in told
 
 
+def test_of_the_managers_one_that_is_in_the_swarm_is_asked(playbook, tmp_path, engine, commands):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(f"""
+managers:
+  vars: {{ansible_ssh_executable: {commands}/ssh, ical_state_dir: {tmp_path}, ansible_user: root}}
+  hosts:
+    stopped: {{dask_docker_socket: {tmp_path}/no.sock}}
+    second: {{dask_docker_socket: {engine}}}
+workers: {{hosts: {{stopped: , second: }}}}
+""")
+    told = playbook("-i", str(inventory), "status.yml").stdout
+    assert f"scheduler: tls://{ADDRESS}:8786" in told, told
+    assert "scheduler: not running" not in told
+
+
 def test_without_a_dashboard_the_status_says_so(playbook, tmp_path, engine, commands):
     (commands / "docker").write_text("#!/bin/sh\n")
     told = status(playbook, tmp_path, engine, commands)
