@@ -77,7 +77,7 @@ molecule: setup ## deploy, verify and release on test hosts: make molecule [SCEN
 suite: setup
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=line deployment science
 
-test: suite ## everything: lint, all tests, and molecule on test hosts (30 to 55 minutes)
+test: suite ## everything: lint, all tests, and molecule on test hosts (25 to 45 minutes)
 	$(MAKE) --no-print-directory molecule
 
 ALL_SCENARIOS := default cluster observed scale managers faults secure upgrade release soak
