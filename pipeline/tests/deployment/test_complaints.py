@@ -347,6 +347,25 @@ def test_members_of_the_managers_swarm_may_serve_and_those_of_another_may_not(pl
         "leave it"]}
 
 
+def test_a_host_looked_at_by_itself_needs_no_manager(playbook, tmp_path):
+    hosts = Hosts(tmp_path)
+    hosts.add("head", {})
+    hosts.add("one", {})
+    result = hosts.preflight(playbook, ["head"], "--tags", "preflight", "--limit", "one")
+    assert "without a manager nothing can go on" not in " ".join(result.stdout.split())
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_folders_of_a_host_are_found_in_the_order_in_which_they_are_named(playbook, tmp_path):
+    """Workers are labelled with them: another order would start them anew at every play."""
+    folders = [str(tmp_path / f"set{number}") for number in range(8)]
+    hosts = Hosts(tmp_path)
+    hosts.add("head", {"vars.dask_inputs": folders})
+    result = hosts.preflight(playbook, ["head"], "--tags", "preflight")
+    assert rows(result.stdout) == {"head": [
+        f"it has no {', '.join(folders)}, which is among its dask_inputs: mount it there"]}
+
+
 @pytest.mark.parametrize("acts", [False, True])
 def test_a_swarm_that_its_engine_cannot_use_is_mended_by_another_manager_or_made_anew(
         playbook, tmp_path, acts):

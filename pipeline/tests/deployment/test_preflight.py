@@ -179,14 +179,6 @@ def test_this_machine_becomes_nobody_else_whatever_holds_for_all_hosts(playbook,
     assert "<stayed>" in result.stdout, result.stdout
 
 
-def test_a_host_looked_at_by_itself_needs_no_manager(playbook, pair):
-    inventory = Path(pair)
-    inventory.write_text(inventory.read_text().replace("here", "x").replace("away", "here")
-                         .replace("x:", "away:"))
-    result = playbook("-i", pair, "site.yml", "--tags", "preflight", "--limit", "away")
-    assert "without a manager nothing can go on" not in " ".join(result.stdout.split())
-
-
 @pytest.mark.parametrize("name", ["site.yml", "teardown.yml"])
 def test_a_part_of_the_hosts_is_refused(playbook, pair, name):
     result = playbook("-i", pair, name, "--limit", "here")
