@@ -40,6 +40,7 @@ sha256:
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -65,8 +66,9 @@ def main() -> None:
     if changed and not module.check_mode:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("arl-*.tar"):
-            old.unlink()
-        partial = path.with_suffix(".part")
+            old.unlink(missing_ok=True)
+        # another play may be packing the same
+        partial = path.with_suffix(f".{os.getpid()}")
         partial.write_bytes(content)
         partial.rename(path)
     module.exit_json(changed=changed, path=str(path), sha256=digest)
