@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,34 @@ def test_a_play_goes_on_without_a_host_but_not_without_what_it_builds_on():
     assert not any(play["any_errors_fatal"] for play in middle)
     gated = [play["name"] for play in middle if "acting.yml" in str(play["tasks"][0])]
     assert gated == GATED
+
+
+DEADLINE = {"message": "context deadline exceeded"}
+
+
+@pytest.mark.parametrize(("answers", "left"), [
+    ([(DEADLINE, 500), ({}, 200)], True),
+    ([({"message": "not today"}, 500), ({}, 200)], False)])
+def test_a_slow_engine_is_asked_to_leave_again(playbook, fake_engine, tmp_path, monkeypatch,
+                                               answers, left):
+    asked = list(answers)
+
+    def find(path):
+        if path.startswith("POST"):
+            assert path.endswith("/swarm/leave")
+            return asked.pop(0)
+        return {"ApiVersion": "1.41", "Swarm": {"LocalNodeState": "active", "NodeID": "n"}}
+
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{fake_engine(find).path}")
+    (tmp_path / "ical_released.py").write_text("#!/usr/bin/python\nprint('{}')\n")
+    book = tmp_path / "exit.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  tasks: [{{include_tasks: {ROOT}/roles/swarm/tasks/exit.yml}}]
+""")
+    result = playbook("-i", "one,", "-c", "local", "-M", str(tmp_path), str(book),
+                      "-e", "swarm_timeout=60",
+                      "-e", f"ansible_python_interpreter={sys.executable}")
+    assert (result.returncode == 0) == left, result.stdout
+    assert len(asked) == (0 if left else 1)
