@@ -163,6 +163,14 @@ def swarm_nodes(engine: Engine) -> list[dict]:
         return []
 
 
+def swarm_state(swarm: dict) -> tuple[str, str]:
+    """State and error of an engine's membership; one that did not come to the end of leaving calls itself active."""
+    state, error = swarm.get("LocalNodeState", "inactive"), swarm.get("Error", "")
+    if state == "active" and not swarm.get("NodeID"):
+        return "error", "it was leaving it, and did not come to an end"
+    return state, error
+
+
 def describe_engine(engine: Engine) -> dict:
     """What the running engine is; {} when none answers."""
     try:
@@ -173,14 +181,15 @@ def describe_engine(engine: Engine) -> dict:
     options = " ".join(info.get("SecurityOptions") or [])
     swarm = info.get("Swarm") or {}
     nodes = swarm_nodes(engine) if swarm.get("ControlAvailable") else []
+    state, error = swarm_state(swarm)
     return {
         "version": info["ServerVersion"],
         "root": info["DockerRootDir"],
         "rootless": "name=rootless" in options,
         "userns": "name=userns" in options,
         "live_restore": bool(info.get("LiveRestoreEnabled")),
-        "swarm": swarm.get("LocalNodeState", "inactive"),
-        "swarm_error": swarm.get("Error", ""),
+        "swarm": state,
+        "swarm_error": error,
         "swarm_manager": bool(swarm.get("ControlAvailable")),
         "node_id": swarm.get("NodeID", ""),
         "node_address": swarm.get("NodeAddr", ""),

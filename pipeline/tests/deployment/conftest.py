@@ -75,13 +75,9 @@ class Answer(BaseHTTPRequestHandler):
         self.server.removed.append(unquote(self.path).split("/images/")[1].split("?")[0])
         self.answer([])
 
-    def do_POST(self):
-        path = unquote(self.path).removeprefix("/v1.41").split("?")[0]
-        self.answer(*self.server.find(f"POST {path}"))
-
-    def answer(self, content, status=200):
+    def answer(self, content):
         body = json.dumps({} if content is None else content).encode()
-        self.send_response(404 if content is None else status)
+        self.send_response(404 if content is None else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -97,8 +93,6 @@ class Answer(BaseHTTPRequestHandler):
 @pytest.fixture(name="fake_engine")
 def fake_engine_fixture(tmp_path):
     """The function that starts an engine, which answers what `find(path)` gives, None for 404.
-
-    What is posted comes as `find("POST path")`, which gives content and status.
 
     `path` of what it returns is its socket, `removed` the images that it was told to remove.
     """

@@ -144,6 +144,18 @@ def test_which_swarm_is_ours(load_plugin, record, engine, ours):
     assert probe.is_ours(engine, record | made) == ours
 
 
+@pytest.mark.parametrize(("swarm", "state", "error"), [
+    ({}, "inactive", ""), ({"LocalNodeState": "active", "NodeID": "n"}, "active", ""),
+    ({"LocalNodeState": "pending", "NodeID": ""}, "pending", ""),
+    ({"LocalNodeState": "error", "NodeID": "", "Error": "expired"}, "error", "expired"),
+    # what an engine of Debian 12 said that had answered "context deadline exceeded" to its leave
+    ({"LocalNodeState": "active", "NodeID": "", "NodeAddr": "192.0.2.1", "ControlAvailable": False},
+     "error", "it was leaving it, and did not come to an end")])
+def test_an_engine_that_stopped_while_it_left_is_known(load_plugin, swarm, state, error):
+    probe = load_plugin("modules/ical_probe.py", "ical_probe")
+    assert probe.swarm_state(swarm) == (state, error)
+
+
 def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filters):
     sources = [str(Path(__file__).parents[3] / "inventory/local"), "/home/me/my hosts"]
     assert filters.inventory_options(sources) == " -i '/home/me/my hosts'"
