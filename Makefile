@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test suite check lint unit integration deployment science validation molecule test-all bench bench-peers quality docs lock clean
+.PHONY: help setup run test suite check lint unit integration deployment science carrier one-host three-hosts validation molecule test-all bench bench-peers quality docs lock clean
 # ansible and molecule find each other, and the project's configuration, wherever make is called from
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -77,8 +77,16 @@ molecule: setup ## deploy, verify and release on test hosts: make molecule [SCEN
 suite: setup
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=line deployment science
 
-test: suite ## everything: lint, all tests, and molecule on test hosts (25 to 45 minutes)
-	$(MAKE) --no-print-directory molecule
+# two lanes for two processors: the deployment's tests and then a host, the library's and then three hosts
+test: setup ## everything: lint, all tests, and molecule on test hosts (20 to 40 minutes)
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line one-host three-hosts
+# once, for both: the engine that carries the hosts, and their image
+carrier: deployment
+	$(BIN)/molecule create -s default
+one-host: carrier
+	$(BIN)/molecule test -s default
+three-hosts: carrier science
+	$(BIN)/molecule test -s cluster
 
 ALL_SCENARIOS := default cluster observed scale managers faults secure upgrade release soak
 test-all: suite ## everything there is: all tests and every scenario of molecule (hours)
