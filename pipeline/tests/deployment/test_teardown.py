@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
+VENV = Path(sys.executable).parent
 #: In place of ssh: this machine, which falls silent when it is to take the census.
 SSH = """#!/bin/sh
 for last; do :; done
@@ -53,6 +56,32 @@ def test_every_host_that_is_not_released_is_told_in_the_end(playbook, three, tmp
     assert "late failed or fell silent on the way: the reason is told above" in end
     assert "here is not released. Still there: " in end
     assert f"type the same again: ansible-playbook teardown.yml -i {three}" in end
+
+
+@pytest.mark.parametrize(("state", "purge", "installed", "stuck"), [
+    ("docker.json", True, True, True), ("docker.json", False, True, False),
+    ("docker.json", True, False, False), ("swarm.json", False, True, True),
+    ("somebody_elses.json", True, True, False)])
+def test_nothing_is_removed_from_an_engine_that_does_not_tell_what_it_carries(
+        playbook, tmp_path, monkeypatch, state, purge, installed, stuck):
+    monkeypatch.setenv("PATH", f"{tmp_path}:{VENV}")  # no other dockerd
+    if installed:
+        (tmp_path / "dockerd").write_text("#!/bin/sh\n")
+        (tmp_path / "dockerd").chmod(0o755)
+    (tmp_path / state).write_text('{"installed_by_us": true}')
+    (tmp_path / "hosts").write_text("[managers]\none ansible_connection=local\n[workers]\none\n")
+    book = tmp_path / "stock.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  module_defaults: {{ical_probe: {{docker_socket: {tmp_path}/docker.sock}}}}
+  tasks:
+    - include_tasks: {ROOT}/playbooks/tasks/stock.yml
+    - debug: {{msg: "stuck {{{{ teardown_absent }}}}"}}
+""")
+    result = playbook("-i", str(tmp_path / "hosts"), str(book), "-e",
+                      json.dumps({"ical_state_dir": str(tmp_path), "teardown_purge": purge}))
+    assert f"stuck {['one'] if stuck else []}" in result.stdout, result.stdout
 
 
 @pytest.mark.parametrize(("manager", "lost", "stops"), [
