@@ -64,7 +64,7 @@ integration: setup ## ical on a local Dask cluster
 deployment: setup ## the deployment: its playbooks rendered, checked and refused, without a host
 	$(PYTEST) -q -p no:cacheprovider tests/deployment
 
-science: lint
+science: setup
 	$(PYTEST) -q tests/unit tests/integration tests/validation
 
 check: lint unit ## lint and unit tests: under 5 minutes
@@ -73,19 +73,20 @@ SCENARIOS := default cluster
 molecule: setup ## deploy, verify and release on test hosts: make molecule [SCENARIOS=cluster]
 	for scenario in $(SCENARIOS); do $(BIN)/molecule test -s $$scenario; done
 
-# lint and the science in turn, and beside them the deployment's tests, which keep one processor busy
-suite: setup
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=line deployment science
+LANES := --no-print-directory --jobs=2 --output-sync=line
+suite: lint
+	$(MAKE) $(LANES) deployment science
 
-# two lanes for two processors: the deployment's tests and then a host, the library's and then three hosts
+# two lanes for two processors: the library's tests and then one host, the deployment's and then three; what carries
+# the hosts, and their image, are there before, once for both
 test: setup ## everything: lint, all tests, and molecule on test hosts (20 to 40 minutes)
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=line one-host three-hosts
-# once, for both: the engine that carries the hosts, and their image
-carrier: deployment
+	$(MAKE) $(LANES) lint carrier
+	$(MAKE) $(LANES) one-host three-hosts
+carrier: setup
 	$(BIN)/molecule create -s default
-one-host: carrier
+one-host: science
 	$(BIN)/molecule test -s default
-three-hosts: carrier science
+three-hosts: deployment
 	$(BIN)/molecule test -s cluster
 
 ALL_SCENARIOS := default cluster observed scale managers faults secure upgrade release soak
