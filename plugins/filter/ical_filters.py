@@ -43,6 +43,11 @@ def bind_mounts(paths: list[str]) -> list[dict]:
     return [{"type": "bind", "source": path, "target": path, "readonly": True} for path in paths]
 
 
+def hiding(paths: list[str], own: list[str]) -> list[str]:
+    """The folders in whose place a container would no longer see one of its own."""
+    return [path for path in paths if any(Path(folder).is_relative_to(os.path.normpath(path)) for folder in own)]
+
+
 def absolute(path: str) -> str:
     """A path of the controller, seen from where the command was typed; '' stays ''."""
     return os.path.abspath(os.path.expanduser(path)) if path else ""
@@ -196,13 +201,14 @@ def managers_advice(managers: list[str], leaving: list[str]) -> str:
 
 
 def newest_certificates(lines: list[str]) -> dict:
-    """Identity `tls` and end `expires` (s since 1970) of the certificates that last longest.
+    """Identity `tls` and end `expires` (s since 1970) of the certificates that were made last.
 
-    From the lines `NAME EXPIRES` of the swarm's secrets; {} where none of them tells its end.
+    From the lines `NAME EXPIRES MADE` of the swarm's secrets, of which those of an earlier version do not tell when
+    that was; {} where none of them tells its end.
     """
-    found = [re.match(r"ical-tls-([0-9a-f]+)-ca (\d+)$", line.strip()) for line in lines]
-    ends = [(int(match[2]), match[1]) for match in found if match]
-    return {"tls": max(ends)[1], "expires": max(ends)[0]} if ends else {}
+    found = [re.match(r"ical-tls-([0-9a-f]+)-ca (\d+)(?: (\d+))?$", line.strip()) for line in lines]
+    known = [(int(match[3] or 0), int(match[2]), match[1]) for match in found if match]
+    return {"tls": max(known)[2], "expires": max(known)[1]} if known else {}
 
 
 #: Longest name of a service, and longest label of DNS.
@@ -273,7 +279,7 @@ class FilterModule:
 
     def filters(self) -> dict:
         return {
-            "files_digest": files_digest, "bind_mounts": bind_mounts, "absolute": absolute,
+            "files_digest": files_digest, "bind_mounts": bind_mounts, "hiding": hiding, "absolute": absolute,
             "inventory_options": inventory_options,
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,

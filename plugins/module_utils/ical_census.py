@@ -33,6 +33,8 @@ NAMES = re.compile(r"ical-(net|data|results|numba|dashboard|scheduler|probe|work
 DEFAULT_NETWORKS = ("bridge", "host", "none")
 SWARM_PORTS = ("tcp 2377", "tcp 7946", "udp 7946", "udp 4789")
 SCHEDULER_PORT = "tcp 8786"
+#: Who listens for a container: the kernel's are of nobody that can be seen.
+OPENERS = (*DOCKER_PROCESSES, "kernel")
 DOCKER_PATHS = ("/etc/docker", "/var/lib/docker", "/var/lib/containerd", "/var/run/docker.sock",
                 "/var/run/docker.pid")
 DOCKER_LINK = "docker0"
@@ -131,17 +133,24 @@ def network_thing(network: dict, active: bool) -> Thing:
 
 
 def foreign(seen: EngineView) -> set[str]:
-    """Identities and paths of all that belongs to containers and networks that are not ours."""
+    """Identities, paths and ports (`tcp 80`) of all that belongs to containers and networks that are not ours."""
     known: set[str] = set()
     for item in seen.containers:
         if not is_ours(item["Name"].lstrip("/"), item["Config"]["Labels"]):
             known |= {item["Id"], item["NetworkSettings"]["SandboxKey"].replace("/var/run", "/run"),
                       (item["GraphDriver"]["Data"] or {}).get("MergedDir", ""),
                       str(Path(item.get("HostsPath") or "/x").parent / "mounts/shm")}
+            known |= published(item["NetworkSettings"].get("Ports") or {})
     for item in seen.networks:
         if network_thing(item, seen.active).owner == "other":
             known.add("br-" + item["Id"][:12])
     return known
+
+
+def published(ports: dict[str, list[dict] | None]) -> set[str]:
+    """Listeners (`tcp 80`) of the host that an engine opened for a container."""
+    return {f"{port.split('/')[1]} {binding['HostPort']}"
+            for port, bindings in ports.items() for binding in bindings or []}
 
 
 def link_things(known: set[str], active: bool) -> list[Thing]:
@@ -156,11 +165,13 @@ def link_things(known: set[str], active: bool) -> list[Thing]:
     return [Thing("link", name, owner(name), kind) for name, kind in links().items()]
 
 
-def listener_things(ports: list[str], kept: bool) -> list[Thing]:
-    """Listeners on the given ports and of Docker; those of a swarm that stays are its own."""
+def listener_things(ports: list[str], kept: bool, known: set[str]) -> list[Thing]:
+    """Listeners of Docker on the given ports and on a swarm's; those of a swarm that stays are its own."""
     things = []
     for name, process in listeners().items():
-        owner = "ours" if name in ports or (name in SWARM_PORTS and not kept) else "other"
+        # where we listened somebody else's program may listen now
+        opened = process in OPENERS and name not in known
+        owner = "ours" if opened and (name in ports or (name in SWARM_PORTS and not kept)) else "other"
         if name == "tcp 2375" or process == "containerd":
             owner = "docker"
         things.append(Thing("listener", name, owner, process))
@@ -223,7 +234,7 @@ def take(
     known = foreign(seen) - {""}
     things = [
         *engine_things(seen), *link_things(known, seen.active),
-        *listener_things([SCHEDULER_PORT, *ports], seen.active), *process_things(known),
+        *listener_things([SCHEDULER_PORT, *ports], seen.active, known), *process_things(known),
         *mount_things(root, known), *namespace_things(known, seen.active), *docker_things(installed)]
     if os.path.lexists(state_dir):
         things.append(Thing("path", state_dir, "state"))

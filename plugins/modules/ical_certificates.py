@@ -47,8 +47,12 @@ id:
   description: First digits of the authority's SHA-256.
   returned: always
   type: str
+made:
+  description: When the certificates were made, seconds since 1970.
+  returned: always
+  type: int
 expires:
-  description: When the certificates end, seconds since 1970.
+  description: When they end, likewise.
   returned: always
   type: int
 """
@@ -108,8 +112,9 @@ def named_at(certificate, addresses: list[str]):
 
 
 def make(roles: list[str], days: int, addresses: dict[str, list[str]]) -> dict:
-    """Authority, certificates, identity and end."""
-    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=days)
+    """Authority, certificates, identity, begin and end."""
+    begin = datetime.datetime.now(datetime.timezone.utc)
+    end = begin + datetime.timedelta(days=days)
     issuer = "ical-swarm deployment"
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = (builder(issuer, issuer, authority_key, end)
@@ -122,8 +127,8 @@ def make(roles: list[str], days: int, addresses: dict[str, list[str]]) -> dict:
                   .add_extension(x509.ExtendedKeyUsage(usage(role)), critical=False)
                   .sign(authority_key, hashes.SHA256()))
         certificates[role] = pem(signed) + pem_of_key(key)
-    return {"authority": pem(authority), "certificates": certificates, "expires": int(end.timestamp()),
-            "id": authority.fingerprint(hashes.SHA256()).hex()[:12]}
+    return {"authority": pem(authority), "certificates": certificates, "made": int(begin.timestamp()),
+            "expires": int(end.timestamp()), "id": authority.fingerprint(hashes.SHA256()).hex()[:12]}
 
 
 def main() -> None:

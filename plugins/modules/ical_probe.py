@@ -204,6 +204,8 @@ def describe_engine(engine: Engine) -> dict:
         # of ours those that no service has, which nobody else removes
         "loose": [item["Id"] for item in containers
                   if item["Labels"].get(OURS) == "1" and SERVICE_LABEL not in item["Labels"]],
+        "published": sorted({port["PublicPort"] for item in containers if item["Labels"].get(OURS) == "1"
+                             for port in item.get("Ports") or [] if "PublicPort" in port}),
     }
 
 

@@ -21,7 +21,7 @@ def test_what_was_there_before_is_not_left():
 
 
 @pytest.mark.parametrize("leak", [
-    Thing("listener", "tcp 8786", "ours", "python3"), Thing("network", "ical-leak", "ours"),
+    Thing("listener", "tcp 8786", "ours", "docker-proxy"), Thing("network", "ical-leak", "ours"),
     Thing("process", "dask dask worker", "ours"), Thing("swarm", "abc", "ours")])
 def test_a_leak_is_left_whether_docker_stays_or_goes(leak):
     for purge in (False, True):
@@ -50,6 +50,21 @@ def test_what_others_made_meanwhile_is_told_apart():
     found = census.judge(BEFORE, [*BEFORE, theirs], True, False)
     assert found["left"] == []
     assert found["others"] == [theirs.told()]
+
+
+def test_only_what_docker_opened_for_us_is_a_listener_of_ours(monkeypatch):
+    found = {"tcp 8786": "dask", "tcp 8787": "docker-proxy", "tcp 9999": "docker-proxy",
+             "tcp 7946": "dockerd", "udp 4789": "kernel", "tcp 2377": "etcd"}
+    monkeypatch.setattr(census, "listeners", lambda: found)
+    theirs = census.published({"80/tcp": [{"HostIp": "::", "HostPort": "9999"}], "81/udp": None})
+    assert theirs == {"tcp 9999"}
+    ports = ["tcp 8786", "tcp 8787", "tcp 9999"]
+    ours = {thing.name for thing in census.listener_things(ports, False, theirs)
+            if thing.owner == "ours"}
+    assert ours == {"tcp 8787", "tcp 7946", "udp 4789"}
+    ours = {thing.name for thing in census.listener_things(ports, True, theirs)
+            if thing.owner == "ours"}
+    assert ours == {"tcp 8787"}
 
 
 def test_packages_are_ours_only_if_a_deployment_installed_them(monkeypatch):

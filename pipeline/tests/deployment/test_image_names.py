@@ -94,3 +94,13 @@ def test_a_host_that_leaves_takes_no_image_its_name(playbook, tmp_path, hosts, k
     found = values(playbook, tmp_path, "image", ["image_way"], hosts, {
         "image_known": known, "image_name": TAG, "swarm_advertise_address": "192.0.2.1"})
     assert found == {"image_way": way}
+
+
+@pytest.mark.parametrize(("registry", "repository"), [
+    ("", "192.0.2.1:5000"), ("reg.example:5000/astro", "reg.example:5000/astro"),
+    # as the engine calls them
+    ("docker.io/astro", "astro"), ("index.docker.io/astro", "astro")])
+def test_the_image_is_named_as_the_engine_names_it(playbook, tmp_path, registry, repository):
+    found = values(playbook, tmp_path, "image", ["image_repository"], 1, {
+        "image_registry": registry, "swarm_advertise_address": "192.0.2.1"})
+    assert found == {"image_repository": f"{repository}/ical-swarm"}

@@ -66,8 +66,32 @@ def test_a_ready_member_joins_anew_where_it_is_to_have_another_address(
     assert told in said
 
 
-def test_check_mode_says_that_a_member_would_move(join):
-    result = join({}, MOVED, "", "--check")
+@pytest.mark.parametrize(("engine", "named", "told"), [
+    ({}, MOVED, "Would join the swarm anew, as 192.0.2.8 in place of 192.0.2.7."),
+    ({"node_id": "m"}, HERE, "Would leave the swarm and join it anew, as head does not see it")])
+def test_check_mode_says_that_a_member_would_join_anew(join, engine, named, told):
+    result = join(engine, named, "", "--check")
     assert result.returncode == 0, result.stdout
-    assert "Would join the swarm anew, as 192.0.2.8 in place of 192.0.2.7." in result.stdout
+    assert told in " ".join(result.stdout.split())
     assert "It joins anew." not in result.stdout
+
+
+def test_containers_that_no_swarm_removes_go_by_their_state(playbook, tmp_path, monkeypatch):
+    (tmp_path / "docker").write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n[ "$1" = ps ] && printf "one\\ntwo\\n"\n'
+        '[ "$3" != one ]\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    book = tmp_path / "sweep.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  vars: {{swarm_swept: [exited, dead]}}
+  tasks: [{{include_tasks: {ROOT}/roles/swarm/tasks/sweep.yml}}]
+""")
+    # that the first is gone already is no failure
+    assert playbook("-i", "one,", "-c", "local", str(book)).returncode == 0
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked == ["ps --all --quiet --filter=label=org.ical-swarm=1 "
+                     "--filter=status=exited --filter=status=dead",
+                     "rm --force one", "rm --force two"]

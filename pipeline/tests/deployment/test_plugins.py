@@ -463,8 +463,18 @@ def test_the_deployment_ships_the_files_of_the_same_keys_as_ical_reads(filters):
     assert (filters.PATHS, filters.NAMES_OR_PATHS) == (runfile.PATHS, runfile.NAMES_OR_PATHS)
 
 
-def test_the_certificates_that_last_longest_are_found(filters):
-    lines = ["ical-tls-00aa-ca 100", "ical-tls-00aa-client 100", "ical-tls-11bb-ca 200 ",
+def test_the_certificates_that_were_made_last_are_found(filters):
+    lines = ["ical-tls-00aa-ca 100 ", "ical-tls-00aa-client 100", "ical-tls-11bb-ca 200 ",
              "ical-tls-11bb-worker 200", "ical-tls-22cc-ca "]
     assert filters.newest_certificates(lines) == {"tls": "11bb", "expires": 200}
+    shorter = ["ical-tls-33dd-ca 300 10", "ical-tls-44ee-ca 150 11"]
+    assert filters.newest_certificates([*lines, *shorter]) == {"tls": "44ee", "expires": 150}
     assert filters.newest_certificates(["ical-tls-22cc-ca", ""]) == {}
+
+
+@pytest.mark.parametrize(("path", "hides"), [
+    ("/data", True), ("/data/", True), ("/", True), ("/opt", True), ("/run", True),
+    ("/data/ms", False), ("/database", False), ("/opt/ms", False), ("/srv/ms", False)])
+def test_inputs_do_not_hide_what_a_container_has(filters, path, hides):
+    own = ["/data", "/opt/arl", "/run/secrets"]
+    assert filters.hiding(["/srv", path], own) == [path] * hides

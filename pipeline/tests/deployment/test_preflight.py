@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.parametrize(("wrong", "told"), [
     ("dask_wokers=3", "No role knows dask_wokers"),
     ("dask_workers=0", "dask_workers (0)"),
+    ('{"dask_inputs": ["/srv", "/data/"]}', "dask_inputs names /data/, in whose place a container "
+     "has something of its own: name a folder inside it, as /data/ms."),
     ("dask_worker_memory=100M", "dask_worker_memory (100M) 512M or more"),
     ("swarm_subnet=10.79.0.0", "swarm_subnet (10.79.0.0)"),
     ("ical_run=no-such-run", "ical_run is 'no-such-run'"),
@@ -250,6 +252,28 @@ def test_hosts_that_may_not_leave_are_refused(playbook, pair, tmp_path, asked, t
     assert result.returncode != 0
     assert told in " ".join(result.stdout.split()), result.stdout
     assert "changed=0" in result.stdout
+
+
+@pytest.mark.parametrize(("managers", "answering", "leaving", "refused"), [
+    ("abc", "abc", "c", False), ("abc", "ab", "c", False), ("abc", "ab", "b", True),
+    ("abc", "abc", "bc", True), ("ab", "ab", "b", False), ("ab", "a", "b", True)])
+def test_as_many_managers_stay_as_decide(playbook, tmp_path, managers, answering, leaving, refused):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(json.dumps({"managers": {"hosts": dict.fromkeys(managers)},
+                                     "workers": {"hosts": {"a": None}},
+                                     "ical_present": {"hosts": dict.fromkeys(answering)}}))
+    probe = {"engine": {"swarm_acts": True, "swarm_nodes": [], "containers": {}}}
+    book = tmp_path / "leaving.yml"
+    book.write_text(f"""
+- hosts: a
+  gather_facts: false
+  tasks: [{{include_tasks: {ROOT}/playbooks/tasks/leaving.yml}}]
+""")
+    variables = {"hosts": ",".join(leaving), "teardown_probe": probe, "teardown_swarm_stays": False}
+    result = playbook("-i", str(inventory), str(book), "-e", json.dumps(variables))
+    told = " ".join(result.stdout.split())
+    assert (result.returncode != 0) == refused, told
+    assert (f"Of {len(managers)} managers only" in told) == refused
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -102,3 +102,19 @@ def test_images_go_by_their_names_and_with_every_base_that_we_pulled(playbook, e
     result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
     assert sorted(engine.removed) == sorted(ours + bases), result.stdout
     assert not (tmp_path / "pulled").exists()
+
+
+@pytest.mark.parametrize(("known", "manager", "started"), [
+    ("direct", "systemd", "direct"), ("", "systemd", "systemd"), ("", "sysvinit", "direct")])
+def test_an_engine_of_which_nobody_noted_how_it_started_is_stopped_too(playbook, tmp_path, known,
+                                                                       manager, started):
+    book = tmp_path / "started.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  vars_files: [{ROOT}/roles/docker/vars/main.yml]
+  tasks: [{{debug: {{msg: "by {{{{ docker_started }}}}."}}}}]
+""")
+    variables = {"docker_known": {"started_by": known}, "ansible_facts": {"service_mgr": manager}}
+    result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
+    assert f"by {started}." in result.stdout, result.stdout
