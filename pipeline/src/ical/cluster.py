@@ -150,7 +150,7 @@ class Cluster:
         HostLostError: one of the hosts was without workers for `LOST_AFTER_S`.
         """
         over = threading.Event()
-        lost: list[str] = []
+        lost: set[str] = set()
         watch = threading.Thread(target=self._watch, args=(hosts, over, lost), daemon=True)
         watch.start()
         try:
@@ -165,8 +165,11 @@ class Cluster:
             over.set()
             watch.join()
 
-    def _watch(self, hosts: set[str], over: threading.Event, lost: list[str]) -> None:
-        """Cancel all tasks, so that nobody waits for them, once a host is lost."""
+    def _watch(self, hosts: set[str], over: threading.Event, lost: set[str]) -> None:
+        """Cancel all tasks, so that nobody waits for them, once a host is lost.
+
+        Also those that a pipeline, which was busy with its own then, submits only later.
+        """
         seen = dict.fromkeys(hosts, time.monotonic())
         while not over.wait(WATCH_S):
             try:
@@ -175,10 +178,9 @@ class Cluster:
                 continue
             now = time.monotonic()
             seen.update(dict.fromkeys(hosts & known, now))
-            lost += [host for host, last in seen.items() if now - last > LOST_AFTER_S]
+            lost.update(host for host, last in seen.items() if now - last > LOST_AFTER_S)
             if lost:
                 self.client.cancel([Future(key, self.client) for key in list(self.client.futures)])
-                return
 
     @staticmethod
     def place(host: str) -> dict[str, float]:

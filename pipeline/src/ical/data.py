@@ -6,6 +6,7 @@ process read in the cycle before, up to `CACHE_BYTES`.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -78,12 +79,22 @@ _cache = ByteCache(CACHE_BYTES)
 
 def load(path: str, column: str) -> PartitionData:
     """Read a partition's column as Stokes I, or take it from this process's cache."""
-    cached = _cache.get((path, column))
+    key = (path, column, _written(path, column))
+    cached = _cache.get(key)
     if isinstance(cached, PartitionData):
         return cached
     data = _read(path, column)
-    _cache.put((path, column), data, data.nbytes)
+    _cache.put(key, data, data.nbytes)
     return data
+
+
+def _written(path: str, column: str) -> tuple[int, int]:
+    """What tells a column from another that takes its place: workers outlive runs and stages."""
+    try:
+        status = os.stat(os.path.join(path, column, "zarr.json"))
+    except FileNotFoundError:  # whoever reads it will tell
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
 
 
 def _read(path: str, column: str) -> PartitionData:

@@ -308,6 +308,8 @@ def station_information(
     """
     data = load(source.path, source.column)
     weight = _selected(data, data.weight, shortest, longest)
+    if not weight.any():  # of which there is no noise to be seen, either
+        return np.zeros(len(data.antenna_names))
     noise = unit_noise or intervals.unit_noise(data.vis, data.weight)
     if not noise:
         return np.full(len(data.antenna_names), np.inf)

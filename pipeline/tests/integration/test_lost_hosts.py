@@ -23,7 +23,7 @@ from ical.context import RunContext
 from ical.mirror import bring_copy, keep_copies, snapshot, update
 from ical.parameters import load
 from ical.progress import Progress
-from ical.stages import run
+from ical.stages import remake, run
 from ical.store import Store
 
 pytestmark = pytest.mark.integration
@@ -141,6 +141,34 @@ def test_nobody_waits_for_the_tasks_of_a_lost_host(hosts):
     with pytest.raises(HostLostError, match="two had no workers"):
         wait()
     assert cluster.submit("one", abs, -1).result() == 1
+
+
+def test_nobody_waits_for_what_is_submitted_once_a_host_is_lost(hosts):
+    cluster, take_away = hosts
+
+    def wait():
+        with cluster.watching({"one", "two"}):
+            take_away("two")
+            time.sleep(2 * PATIENCE_S)  # busy with its own, as with a deconvolution
+            cluster.client.gather([cluster.submit("two", abs, -1)])
+
+    with pytest.raises(HostLostError, match="two had no workers"):
+        wait()
+
+
+def test_a_stage_that_is_done_is_not_done_again_for_its_copies(monkeypatch):
+    done, copied = [], []
+
+    def copy(context):
+        copied.append(context)
+        if len(copied) == 1:
+            raise HostLostError("two had no workers")
+
+    monkeypatch.setattr(remake, "keep_copies", copy)
+    progress = Progress("image", Quiet())
+    remake.survives_hosts(done.append)(RunContext(load("tiny"), None, progress, None, False))
+    assert (len(done), len(copied)) == (1, 2)
+    assert progress.warnings == ["two had no workers"]
 
 
 def test_retired_workers_hand_over_what_they_hold(hosts):

@@ -11,6 +11,7 @@ from arl.calibration.gains import gain_table
 from arl.io.measurement_set import describe, read, select
 from arl.io.zarr import write_corrected, write_dataset
 from arl.visibility import Frame, make_visibility, stokes_i
+from ical.data import load
 
 check = pytest.importorskip("xradio.schema.check")
 # the check knows the types of a Measurement Set once they are imported
@@ -89,3 +90,15 @@ def test_xradio_selects_the_corrected_data(store):
     assert "WEIGHT" not in chosen
     for name, kind in (("VISIBILITY", "correlated_data"), ("WEIGHT", "weight"), ("FLAG", "flag")):
         np.testing.assert_array_equal(chosen[f"{name}_CORRECTED"].values, corrected[kind])
+
+
+def test_a_store_that_took_the_place_of_another_is_read(tmp_path):
+    """A worker outlives the stage that wrote its partitions, and which may be redone."""
+    path = str(tmp_path / "p.zarr")
+    for factor in (1, 5, 7):
+        dataset = simulated()
+        dataset["VISIBILITY"] *= factor
+        write_dataset(dataset, path)
+        found = load(path, "VISIBILITY")
+        np.testing.assert_allclose(found.vis, dataset["VISIBILITY"][..., 0])
+        assert load(path, "VISIBILITY") is found

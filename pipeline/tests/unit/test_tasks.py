@@ -239,3 +239,10 @@ def test_a_band_of_one_partition_has_its_grid_as_it_is(partition, monkeypatch):
     grid = tasks.Grid(64, 4e-3, 1e-4, "briggs", 0.0, None, None)
     Imager(cluster, plan, {p.name: tasks.Source("a", "B") for p in plan.partitions}, grid, False)
     assert cluster.submitted == {"density": 1}
+
+
+def test_a_partition_without_weight_tells_nothing_of_its_stations(partition, monkeypatch):
+    source = tasks.Source("p", "VISIBILITY")
+    flagged = replace(partition, weight=np.zeros_like(partition.weight))
+    monkeypatch.setattr(tasks, "load", lambda *_: flagged)
+    np.testing.assert_array_equal(tasks.station_information(source, None, None, None), 0)

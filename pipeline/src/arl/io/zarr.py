@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import warnings
 from pathlib import Path
 
@@ -17,10 +18,15 @@ CORRECTED, CORRECTED_WEIGHT, CORRECTED_FLAG = (
     "VISIBILITY_CORRECTED", "WEIGHT_CORRECTED", "FLAG_CORRECTED")
 
 
+def _beside(path: Path, what: str) -> Path:
+    """A hidden name of this process alone: those of several containers may have one number."""
+    return path.with_name(f".{path.name}.{what}.{socket.gethostname()}.{os.getpid()}")
+
+
 def _replace(temporary: Path, path: Path) -> None:
     """Put a finished directory in its place; the last of several identical writers wins."""
     if path.exists():
-        old = path.with_name(f".{path.name}.old.{os.getpid()}")
+        old = _beside(path, "old")
         path.rename(old)
         temporary.rename(path)
         shutil.rmtree(old)
@@ -32,7 +38,7 @@ def write_dataset(dataset: xr.Dataset, path: str | Path) -> int:
     """Write a dataset as one Zarr store, atomically; returns its size in bytes in memory."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
+    temporary = _beside(path, "tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     encoding: dict = {name: {"compressors": None} for name in dataset.data_vars}
     with warnings.catch_warnings():

@@ -66,9 +66,12 @@ def survives_hosts(stage: Callable[[RunContext], None]) -> Callable[[RunContext]
 
     @wraps(stage)
     def run(context: RunContext) -> None:
+        done = False
         while True:
             try:
-                stage(context)
+                if not done:
+                    stage(context)
+                    done = True
                 return keep_copies(context)
             except HostLostError as lost:
                 context.progress.warning(str(lost))
