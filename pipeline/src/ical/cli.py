@@ -244,8 +244,8 @@ def _execute(run: str, stages: Sequence[str], options: dict[str, Any]) -> None:
         stack.enter_context(store.lock())
         sink = open_sink(sys.stdout, store.folder / "progress.jsonl")
         stack.callback(sink.close)
-        with _failure_logged(store, sink):
-            for stage in stages:
+        for stage in stages:
+            with _failure_logged(store, sink, stage):
                 _run_stage(stage, parameters, store, sink, cluster, options["resume"])
         _tell_result(sink, store)
 
@@ -324,14 +324,14 @@ def _require_upstream(stage: str, parameters: Parameters, store: Store) -> None:
 
 
 @contextmanager
-def _failure_logged(store: Store, sink: Sink) -> Iterator[None]:
+def _failure_logged(store: Store, sink: Sink, stage: str) -> Iterator[None]:
     """Turn any failure but a user's mistake into one sentence, and keep the trace in the log."""
     import time
 
     try:
         yield
     except InputError as error:
-        sink.emit({"event": "error", "time": time.time(), "message": str(error)})
+        sink.emit({"event": "error", "stage": stage, "time": time.time(), "message": str(error)})
         raise
     except Exception as error:
         log = store.folder / "logs" / "ical.log"
@@ -339,7 +339,7 @@ def _failure_logged(store: Store, sink: Sink) -> Iterator[None]:
         with open(log, "a", encoding="utf-8") as out:
             traceback.print_exc(file=out)
         message = f"The run {store.run_id} failed: {_one_line(error)} (log: {log})"
-        sink.emit({"event": "error", "time": time.time(), "message": message})
+        sink.emit({"event": "error", "stage": stage, "time": time.time(), "message": message})
         raise RunFailedError(message) from error
 
 

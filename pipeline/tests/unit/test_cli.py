@@ -193,7 +193,7 @@ def test_failure_is_one_sentence_and_a_log(stages, capsys):
     assert shown.err == f"The run one failed: RuntimeError: two lines (log: {log})\n"
     assert "Traceback" in log.read_text()
     last = json.loads(shown.out.splitlines()[-1])
-    assert last["event"] == "error"
+    assert (last["event"], last["stage"]) == ("error", "image")
 
 
 def test_mistake_is_one_sentence_without_a_log(stages, capsys):

@@ -261,6 +261,7 @@ def test_correlations_of_both_receptors_stay_when_asked_for(tmp_path):
     rows["DATA"] = rows["DATA"][..., [0, 2, 1, 3]].conj()
     rows["FLAG"] = np.zeros(rows["DATA"].shape, bool)
     rows["FLAG"][0, 1, 2] = True
+    rows["WEIGHT_SPECTRUM"] = np.full(rows["DATA"].shape, [1, 2, 3, 4], np.float32)
     contents = contents_of(write_ms(tmp_path / "a.ms", rows, FREQUENCY))
     dataset = read(contents, (0, TIME.size), (0, FREQUENCY.size), receptors=True)
     assert dataset["polarization"].values.tolist() == ["XX", "XY", "YX", "YY"]
@@ -269,6 +270,7 @@ def test_correlations_of_both_receptors_stay_when_asked_for(tmp_path):
     np.testing.assert_array_equal(dataset["VISIBILITY"].values, expected)
     assert np.argwhere(dataset["FLAG"].values.all(axis=-1)).tolist() == [[0, 0, 1]]
     assert dataset["FLAG"].values.sum() == 4
+    assert dataset["WEIGHT"].values[1, 2, 0].tolist() == [1, 3, 2, 4]
     matrices = receptors(dataset)
     np.testing.assert_array_equal(matrices[1, 2, 0], vis[1, 2, 0].reshape(2, 2))
 

@@ -410,10 +410,11 @@ def read(
         if rows.nrows():
             where = _cells(contents, rows, times)
             swapped = (rows.getcol("ANTENNA1") > rows.getcol("ANTENNA2"))
-            row_vis, weight[where] = _row_values(contents, rows, channels, receptors)
+            row_vis, row_weight = _row_values(contents, rows, channels, receptors)
             # of the reversed baseline: the conjugate transpose, XY and YX exchanged
-            other = row_vis[..., [0, 2, 1, 3]] if len(products) == 4 else row_vis
-            vis[where] = np.where(swapped[:, None, None], other.conj(), row_vis)
+            turned = [0, 2, 1, 3] if len(products) == 4 else slice(None)
+            vis[where] = np.where(swapped[:, None, None], row_vis[..., turned].conj(), row_vis)
+            weight[where] = np.where(swapped[:, None, None], row_weight[..., turned], row_weight)
             scan[where[0]] = rows.getcol("SCAN_NUMBER")
             uvw[where] = rows.getcol("UVW") * np.where(swapped, -1.0, 1.0)[:, None]
             nowhere = ~np.isfinite(uvw).all(axis=-1)
