@@ -303,6 +303,23 @@ def test_partitions_merge_to_the_matrices_of_the_whole(observation):
     np.testing.assert_array_equal(merged.times.blocks, whole.times.blocks)
 
 
+def test_what_partitions_solved_apart_is_put_together():
+    """Two times by two bands, in no order; of an interval that two have they know the same."""
+    generator = np.random.default_rng(1)
+    gain, snr = generator.normal(size=(4, 3, 5)) + 0j, generator.uniform(1, 9, (4, 3, 5))
+    whole = chain.TermSolution("G", np.array([0, 1, 4, 7]), np.arange(3), gain, snr)
+    parts = [chain.restrict(whole, chain.TermBlocks("G", "phase", np.array(t), np.array(c)))
+             for t in ([4, 7], [0, 1, 4]) for c in ([2], [0, 1])]
+    found = chain.assemble(parts)
+    assert found.name == "G"
+    for name in ("time_blocks", "channel_blocks", "gain", "snr"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    some = chain.assemble(parts[:1] + parts[3:])
+    assert np.isnan(some.gain[0, 2]).all()  # nobody has it
+    assert not some.snr[0, 2].any()
+    np.testing.assert_array_equal(some.gain[3, 2], gain[3, 2])
+
+
 def test_solution_intervals():
     time = np.arange(6) * 10.0
     np.testing.assert_array_equal(time_blocks(time, None), np.arange(6))

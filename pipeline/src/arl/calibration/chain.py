@@ -240,6 +240,22 @@ def restrict(solution: TermSolution, term: TermBlocks) -> TermSolution:
                         solution.snr[rows][:, columns])
 
 
+def assemble(parts: Sequence[TermSolution]) -> TermSolution:
+    """One term's solution on all intervals that partitions have, from that of each of them.
+
+    An interval that several have is taken from the last; what none has is flagged, and 0 in snr.
+    """
+    times, channels = (np.unique(np.concatenate(blocks)) for blocks in (
+        [p.time_blocks for p in parts], [p.channel_blocks for p in parts]))
+    gain = np.full((times.size, channels.size, *parts[0].gain.shape[2:]), np.nan, complex)
+    snr = np.zeros(gain.shape[:3])
+    for part in parts:
+        own = np.ix_(np.searchsorted(times, part.time_blocks),
+                     np.searchsorted(channels, part.channel_blocks))
+        gain[own], snr[own] = part.gain, part.snr
+    return TermSolution(parts[0].name, times, channels, gain, snr)
+
+
 def keep_terms(matrices: CellMatrices, first: int) -> CellMatrices:
     """Matrices on the larger cells of the terms from `first` on."""
     times = refine(list(matrices.times.blocks[first:]))

@@ -11,7 +11,7 @@ from arl.calibration.chain import TermSolution
 from ical.convergence import Decision, Measures
 from ical.imager import BandImages
 
-#: Solutions by partition and term.
+#: Solutions by partition and term; what was solved jointly is one object that all partitions have.
 Solutions = dict[str, dict[str, TermSolution]]
 
 

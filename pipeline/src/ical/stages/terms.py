@@ -194,11 +194,13 @@ class GainTerms:
         image's, where there is one."""
         local = [self._is_local(self.blocks[name]) for name in terms]
         leading = local.index(False) if False in local else len(local)
-        known, uv_range = before.get(partition.name, {}), self._parameters.selfcal.uv_range
+        uv_range = self._parameters.selfcal.uv_range
+        # what was solved jointly has the intervals of all partitions
+        known = {name: chain.restrict(solution, self._part(name, partition))
+                 for name, solution in before.get(partition.name, {}).items() if name in terms}
         return tasks.Calibration(
             tuple(self._part(name, partition) for name in terms), leading,
-            {name: chain.restrict(known[name], self._part(name, partition)).gain
-             for name in terms if name in known},
+            {name: solution.gain for name, solution in known.items()},
             self._conditioning(before), start,
             self._scale(terms, known),
             uv_range.min_m, uv_range.max_m)
@@ -270,18 +272,30 @@ class GainTerms:
         self, merged: chain.CellMatrices, terms: str, before: Solutions
     ) -> dict[str, chain.TermSolution]:
         """Solve the terms whose intervals span partitions from the sum of their matrices."""
-        known = next(iter(before.values()), {})
-        begin = {}
+        known = self._known_jointly(merged, terms, before)
+        solved, _ = tasks.solve_terms(
+            merged, [self.blocks[name] for name in terms],
+            {name: solution.gain for name, solution in known.items()},
+            self._conditioning(before), self._scale(terms, known), self._smoothing(merged, terms))
+        return solved
+
+    def _known_jointly(
+        self, merged: chain.CellMatrices, terms: str, before: Solutions
+    ) -> dict[str, chain.TermSolution]:
+        """What is known of terms, from all partitions, on the intervals that there are matrices of.
+
+        A term that comes after one that spans partitions may have been solved, or read, partition
+        by partition before that one's turn came.
+        """
+        found = {}
         for k, name in enumerate(terms):
-            if name in known:
+            # where it was solved jointly before, all partitions have the same object
+            parts = {id(own[name]): own[name] for own in before.values() if name in own}
+            if parts:
                 here = replace(self.blocks[name], time_block=merged.times.blocks[k],
                                channel_block=merged.channels.blocks[k])
-                whole = self.begun[name] if self._is_fixed(name) else known[name]
-                begin[name] = chain.restrict(whole, here).gain
-        solved, _ = tasks.solve_terms(
-            merged, [self.blocks[name] for name in terms], begin, self._conditioning(before),
-            self._scale(terms, known), self._smoothing(merged, terms))
-        return solved
+                found[name] = chain.restrict(chain.assemble(list(parts.values())), here)
+        return found
 
     def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
         """Gains (time, ant, chan), or (..., 2, 2), of every partition, one array a term."""
