@@ -16,7 +16,10 @@ from ical.context import RunContext
 from ical.parameters import load
 from ical.progress import JsonLines, Progress
 from ical.stages import files
+from ical.stages.loopfile import LoopKeeper
+from ical.stages.run import run_selfcal
 from ical.stages.selfcal import SelfCalibration
+from ical.store import Store
 
 pytestmark = pytest.mark.integration
 
@@ -75,6 +78,44 @@ def test_terms_are_solved_jointly_once_the_bandpass_has_its_turn(one_worker, fol
     assert error(of_mean_one(product(store, terms)), of_mean_one(true)) < 0.05
 
 
+def context_of(folder, name, cluster, resume=False):
+    """Self-calibration of a run that there is."""
+    parameters = load(folder / f"{name}.yml")
+    return RunContext(parameters, Store.open(parameters, folder, run_id=name),
+                      Progress("selfcal", JsonLines(io.StringIO())), cluster, resume)
+
+
+@contextmanager
+def killed_after(cycle):
+    """A pipeline dies when the state after a cycle has been written."""
+    keep = LoopKeeper.keep
+
+    def keep_and_die(keeper, state):
+        keep(keeper, state)
+        if len(state.history) == cycle:
+            raise RuntimeError("killed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LoopKeeper, "keep", keep_and_die)
+        yield
+
+
+def test_a_run_that_is_resumed_there_ends_as_one_that_nothing_happened_to(one_worker, folder):
+    """Before terms are first solved jointly, and with solutions that were."""
+    run = changed({"selfcal.terms": "BTG"}, RUN)
+    whole = perform(folder, run, one_worker, "whole")
+    for cycle in (3, 4):
+        name = f"killed{cycle}"
+        with killed_after(cycle), pytest.raises(RuntimeError, match="killed"):
+            perform(folder, run, one_worker, name)
+        context = context_of(folder, name, one_worker, resume=True)
+        assert len(LoopKeeper(context).read().history) == cycle
+        run_selfcal(context)
+        one, other = (s.read_stage("selfcal")["history"] for s in (whole, context.store))
+        assert [c | {"moved_bytes": 0} for c in one] == [c | {"moved_bytes": 0} for c in other]
+        np.testing.assert_array_equal(product(whole, "BTG"), product(context.store, "BTG"))
+
+
 @pytest.mark.parametrize("option", [
     {"smoothing_time": {"T": 1.0}}, {"interpolation": {"T": "linear"}},
     {"smoothing_time": {"T": 1.0}, "fixed_terms": "G", "solution_interval": {},
@@ -106,13 +147,11 @@ def starts_from_amplitudes(folder, selfcal):
 @contextmanager
 def loop_of(folder, run, cluster):
     """The loop of a run whose data are simulated."""
-    store = perform(folder, run, cluster, "run", ("model",))
-    parameters = load(folder / "run.yml")
-    progress = Progress("selfcal", JsonLines(io.StringIO()))
-    context = RunContext(parameters, store, progress, cluster, False)
+    perform(folder, run, cluster, "run", ("model",))
+    context = context_of(folder, "run", cluster)
     with files.cluster_of(context) as workers, files.data_of(context, workers) as (setup, plan):
         imager, edges = files.imager_of(context, setup, workers, plan, "VISIBILITY")
-        yield SelfCalibration(imager, parameters, setup, edges, 0.0), plan
+        yield SelfCalibration(imager, context.parameters, setup, edges, 0.0), plan
 
 
 def test_a_way_to_calibrate_goes_on_from_the_solutions_of_another(one_worker, folder):

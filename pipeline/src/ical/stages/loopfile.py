@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from ical.mirror import keep_copies
 from ical.stages.loopstate import Cycle, LoopState, Solutions
 
 STAGE = "selfcal"
+#: Of what is written, one more with each change to it. A library of the same version may have left
+#: another, or one without: the loop is then begun anew.
+FORMAT = 2
 FIELDS = ("time_blocks", "channel_blocks", "gain", "snr")
 
 
@@ -39,37 +44,49 @@ class LoopKeeper:
 
     def keep(self, state: LoopState) -> None:
         """Write the checkpoint of the last accepted state."""
-        plain = {"terms": state.terms, "dropped": state.dropped,
+        shared = _shared(state.solutions)
+        plain = {"format": FORMAT, "terms": state.terms, "dropped": state.dropped,
                  "provisional": state.provisional, "solvable": state.solvable,
                  "measures": asdict(state.measures),
-                 "history": [asdict(c) for c in state.history]}
+                 "history": [asdict(c) for c in state.history],
+                 "solutions": [{"term": solution.name, "partitions": partitions}
+                               for solution, partitions in shared]}
         arrays = {"model": state.model}
-        for partition, terms in state.solutions.items():
-            for term, solution in terms.items():
-                arrays |= {f"{partition}/{term}/{name}": getattr(solution, name)
-                           for name in FIELDS}
+        for number, (solution, _) in enumerate(shared):
+            arrays |= {f"{number}/{field}": getattr(solution, field) for field in FIELDS}
         self._context.store.write_checkpoint(STAGE, len(state.history), plain, arrays)
         keep_copies(self._context)
 
     def read(self) -> LoopState | None:
-        """The state to resume from, None where there is none or it is not asked for."""
+        """The state to resume from, None where none of this format is there, or is asked for."""
         found = self._context.store.read_checkpoint(STAGE) if self._context.resume else None
-        if found is None:
+        if found is None or found[1].get("format") != FORMAT:
             return None
         number, plain, arrays = found
         history = tuple(Cycle(**c) for c in plain["history"])
         self._context.progress.resume_from(0.9 * number / self._context.parameters.selfcal.cycles)
-        return LoopState(arrays["model"], _solutions(arrays), plain["terms"], plain["dropped"],
-                         Measures(**plain["measures"]), history,
+        return LoopState(arrays["model"], _solutions(plain["solutions"], arrays), plain["terms"],
+                         plain["dropped"], Measures(**plain["measures"]), history,
                          provisional=plain["provisional"], solvable=plain["solvable"])
 
 
-def _solutions(arrays: dict[str, np.ndarray]) -> Solutions:
-    """Solutions by partition and term from arrays named partition/term/field."""
+def _shared(solutions: Solutions) -> list[tuple[TermSolution, list[str]]]:
+    """Every solution once, and the partitions that have it: all, where it was solved jointly."""
+    found: dict[int, tuple[TermSolution, list[str]]] = {}
+    for partition, terms in solutions.items():
+        for solution in terms.values():
+            found.setdefault(id(solution), (solution, []))[1].append(partition)
+    return list(found.values())
+
+
+def _solutions(
+    shared: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray]
+) -> Solutions:
+    """Solutions by partition and term; those that partitions shared are one object again."""
     solutions: Solutions = {}
-    for name in arrays:
-        if name.endswith("/gain"):
-            partition, term, _ = name.split("/")
-            fields = [arrays[f"{partition}/{term}/{field}"] for field in FIELDS]
-            solutions.setdefault(partition, {})[term] = TermSolution(term, *fields)
+    for number, one in enumerate(shared):
+        fields = [arrays[f"{number}/{field}"] for field in FIELDS]
+        solution = TermSolution(one["term"], *fields)
+        for partition in one["partitions"]:
+            solutions.setdefault(partition, {})[solution.name] = solution
     return solutions
