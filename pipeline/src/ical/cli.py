@@ -297,6 +297,8 @@ def _run_stage(
     from ical.progress import Progress
 
     progress = Progress(stage, sink)
+    # before anything is looked at: it keeps what its inputs are now
+    context = RunContext(parameters, store, progress, cluster, resume)
     if stage == "selfcal" and not parameters.selfcal.enabled:
         progress.skip("selfcal.enabled is false")
         return
@@ -309,8 +311,7 @@ def _run_stage(
     _require_upstream(stage, parameters, store)
     with progress.running():
         module, function = STAGE_FUNCTIONS[stage]
-        getattr(import_module(module), function)(
-            RunContext(parameters, store, progress, cluster, resume))
+        getattr(import_module(module), function)(context)
 
 
 def _require_upstream(stage: str, parameters: Parameters, store: Store) -> None:

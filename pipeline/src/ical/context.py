@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ical.parameters import Parameters
 from ical.progress import Progress
-from ical.store import Store
+from ical.store import Store, changed_inputs
 
 if TYPE_CHECKING:
     from ical.cluster import Cluster
@@ -105,6 +105,8 @@ class RunContext:
     parameters: of the run. store: its folder. progress: of this stage.
     cluster: who gives it the cluster on which it works.
     resume: whether to go on from a checkpoint that fits.
+    inputs: what its outcome follows from (see `Store.inputs`), as it was when the stage began: by
+        default now. A stage that begins again after a loss keeps those of the first time.
     """
 
     parameters: Parameters
@@ -112,8 +114,21 @@ class RunContext:
     progress: Progress
     cluster: Connector
     resume: bool
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def inputs_hash(self) -> str:
-        """Hash of all that this stage's outcome follows from; goes into stage.json."""
-        return self.store.inputs_hash(self.progress.stage)
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            object.__setattr__(self, "inputs", self.store.inputs(self.progress.stage))
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Write the stage's record and warnings, one of them where its inputs have changed since
+        it began: what it made may be of the old ones or of both, so it is not done for the new.
+        """
+        stage = self.progress.stage
+        changed = changed_inputs(self.inputs, self.store.inputs(stage))
+        if changed:
+            self.progress.warning(
+                f"these inputs have changed while the stage worked: {', '.join(changed)}; its "
+                f"outcome may be of both states, and --resume makes it again")
+        self.store.write_stage(
+            stage, {**record, "warnings": self.progress.warnings}, self.inputs)

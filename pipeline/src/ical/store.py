@@ -1,7 +1,8 @@
 """What a run keeps on disk: its folder, the record of each stage, checkpoints, and the lock.
 
-A stage is done if its stage.json says so and carries the hash of the inputs of now; whatever is
-written is written to a temporary name first and then renamed, so no reader sees half of a file.
+A stage is done if its stage.json says so and carries the hash of the inputs of now. What it carries
+is the hash of those with which the stage began: they may change while it works for hours. Whatever
+is written is written to a temporary name first and then renamed, so no reader sees half of a file.
 """
 
 from __future__ import annotations
@@ -231,25 +232,31 @@ class Store:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def inputs_hash(self, stage: str) -> str:
-        """Hash of a stage's parameters, of the files they name, of its upstream and the library."""
-        data = self._parameters.to_dict()
-        sections = {key: _pick(data, key) for key in SECTIONS[stage]}
-        files = {key: _fingerprint(str(_pick(data, key))) for key in (*PATHS, *NAMES_OR_PATHS)
-                 if key.startswith(SECTIONS[stage]) and "/" in str(_pick(data, key))}
-        upstream = {name: self.inputs_hash(name) for name in UPSTREAM[stage]}
-        return digest({"stage": stage, "parameters": sections, "files": files,
-                       "upstream": upstream, "library": library_identity()})
+    def inputs(self, stage: str) -> dict[str, str]:
+        """Digests of what a stage's outcome follows from, by name: the library, its parameters, the
+        files they name (by their keys), and all that its upstream follows from.
+        """
+        data, sections = self._parameters.to_dict(), SECTIONS.get(stage, ())
+        found = {"library": digest(library_identity()),
+                 f"parameters of {stage}": digest({key: _pick(data, key) for key in sections})}
+        for key in (*PATHS, *NAMES_OR_PATHS):
+            path = str(_pick(data, key))
+            if key.startswith(sections) and "/" in path:
+                found[key] = digest(_fingerprint(path))
+        for name in UPSTREAM.get(stage, ()):
+            found |= self.inputs(name)
+        return found
 
-    def write_stage(self, stage: str, record: Mapping[str, Any]) -> None:
-        """Write stage.json: from now on the stage is done.
+    def write_stage(
+        self, stage: str, record: Mapping[str, Any], inputs: Mapping[str, str]
+    ) -> None:
+        """Write stage.json: from now on the stage is done, for the `inputs` with which it began.
 
         `record` has what the stage measured (wall_s, quality, ...); name, hash and status are
         added here.
         """
         write_json(self.stage_folder(stage) / "stage.json",
-                   {"stage": stage, "inputs_hash": self.inputs_hash(stage), "status": "done",
-                    **record})
+                   {"stage": stage, **_as_kept(inputs), "status": "done", **record})
 
     def read_stage(self, stage: str) -> dict[str, Any] | None:
         """stage.json, None where the stage was never finished."""
@@ -259,27 +266,32 @@ class Store:
         """Whether the stage was finished with the inputs of now."""
         record = self.read_stage(stage)
         return (record is not None and record.get("status") == "done"
-                and record.get("inputs_hash") == self.inputs_hash(stage))
+                and record.get("inputs_hash") == digest(self.inputs(stage)))
 
     def write_checkpoint(
-        self, stage: str, number: int, state: Any, arrays: Mapping[str, np.ndarray]
+        self, stage: str, number: int, state: Any, arrays: Mapping[str, np.ndarray],
+        inputs: Mapping[str, str],
     ) -> None:
-        """Keep the state of a loop after its step `number`; the one before stays until then."""
+        """Keep the state of a loop after its step `number`; the one before stays until then.
+
+        `inputs` are those with which the stage began.
+        """
         folder = self.stage_folder(stage) / "checkpoint"
         name = f"arrays_{number:04d}.npz"
         write_npz(folder / name, arrays)
-        write_json(folder / "state.json",
-                   {"inputs_hash": self.inputs_hash(stage), "number": number, "arrays": name,
-                    "state": state})
+        write_json(folder / "state.json", {**_as_kept(inputs), "number": number, "arrays": name,
+                                           "state": state})
         for old in folder.glob("arrays_*.npz"):
             if old.name != name:
                 old.unlink()
 
-    def read_checkpoint(self, stage: str) -> tuple[int, Any, dict[str, np.ndarray]] | None:
+    def read_checkpoint(
+        self, stage: str, inputs: Mapping[str, str]
+    ) -> tuple[int, Any, dict[str, np.ndarray]] | None:
         """(number, state, arrays) of the last checkpoint, None where none fits the inputs."""
         folder = self.folder / stage / "checkpoint"
         kept = read_json(folder / "state.json")
-        if kept is None or kept["inputs_hash"] != self.inputs_hash(stage):
+        if kept is None or kept["inputs_hash"] != digest(inputs):
             return None
         return kept["number"], kept["state"], read_npz(folder / kept["arrays"])
 
@@ -310,6 +322,15 @@ class Store:
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
             yield
+
+
+def _as_kept(inputs: Mapping[str, str]) -> dict[str, Any]:
+    return {"inputs_hash": digest(inputs), "inputs": dict(inputs)}
+
+
+def changed_inputs(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """The names of the inputs that have changed."""
+    return [name for name, value in old.items() if new.get(name) != value]
 
 
 def _checked(run_id: str) -> str:

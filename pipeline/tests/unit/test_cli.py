@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import types
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class Stages:
         if error:
             raise error
         if context.progress.stage != "report":
-            context.store.write_stage(context.progress.stage, {"wall_s": 0.0})
+            context.finish({"wall_s": 0.0})
 
     @property
     def ran(self) -> list[str]:
@@ -139,6 +140,41 @@ def test_resume_skips_what_is_done(stages, capsys):
     ends = [(e["stage"], e["status"]) for e in events(capsys) if e["event"] == "stage_end"]
     assert ends == [("model", "skipped"), ("image", "skipped"), ("selfcal", "done"),
                     ("report", "done")]
+
+
+def write_start(path: Path, flux: float) -> None:
+    """A start model of one source."""
+    path.write_text(f"ra_deg,dec_deg,flux_jy\n30.0,-60.0,{flux}\n")
+
+
+@pytest.fixture
+def started(tmp_path) -> str:
+    """A run file whose start model is an input of image and selfcal, and not of model."""
+    text = (Path(cli.__file__).parent / "runs" / "tiny.yml").read_text()
+    path = tmp_path / "started.yml"
+    path.write_text(text.replace("imaging:\n", "imaging:\n  start_model: start.csv\n"))
+    write_start(tmp_path / "start.csv", 1.0)
+    return str(path)
+
+
+def test_what_changes_while_a_stage_works_is_told_and_has_it_made_again(
+    stages, started, capsys, tmp_path, monkeypatch
+):
+    def work(context: RunContext) -> None:
+        if context.progress.stage == "image" and "image" not in stages.ran:
+            write_start(tmp_path / "start.csv", 2.0)
+            context = replace(context, resume=True)  # as where a host was lost meanwhile
+        stages.run(context)
+
+    monkeypatch.setattr(stages.module, "run", work)
+    assert run("run", started, "--name", "one") == 0
+    told = [e for e in events(capsys) if e["event"] == "warning"]
+    assert [e["stage"] for e in told] == ["image"]
+    assert "changed while the stage worked: imaging.start_model;" in told[0]["message"]
+    record = json.loads(Path("results/one/image/stage.json").read_text())
+    assert record["warnings"] == [told[0]["message"]]
+    assert run("run", started, "--resume") == 0
+    assert stages.ran == ["model", "image", "selfcal", "report", "image", "report"]
 
 
 def test_a_run_that_is_on_another_host_is_brought_before_it_goes_on(stages, monkeypatch):

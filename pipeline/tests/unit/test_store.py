@@ -16,7 +16,16 @@ from written_ms import smallest_ms
 from arl.errors import InputError
 from ical import store as module
 from ical.parameters import Parameters, load
-from ical.store import UPSTREAM, Store, new_run_id, read_json, read_npz, write_json, write_npz
+from ical.store import (
+    UPSTREAM,
+    Store,
+    digest,
+    new_run_id,
+    read_json,
+    read_npz,
+    write_json,
+    write_npz,
+)
 
 
 def changed(section: str, **values) -> Parameters:
@@ -88,7 +97,7 @@ def test_opening_what_is_not_there(tmp_path):
 
 def hashes(parameters: Parameters, tmp_path: Path) -> dict[str, str]:
     store = Store(tmp_path / "none", tmp_path / "none", parameters)
-    return {stage: store.inputs_hash(stage) for stage in UPSTREAM}
+    return {stage: digest(store.inputs(stage)) for stage in UPSTREAM}
 
 
 @pytest.mark.parametrize(("parameters", "stages"), [
@@ -120,13 +129,30 @@ def test_another_library_or_another_catalogue_is_another_input(tmp_path, monkeyp
 
 def test_done_is_done_for_the_inputs_of_now(store, tmp_path):
     assert not store.is_done("image")
-    store.write_stage("image", {"wall_s": 1.5})
+    store.write_stage("image", {"wall_s": 1.5}, store.inputs("image"))
     assert store.is_done("image")
     assert not store.is_done("selfcal")
     record = store.read_stage("image")
     assert (record["stage"], record["status"], record["wall_s"]) == ("image", "done", 1.5)
     other = Store(store.folder, store.data, changed("imaging", epsilon=1e-3))
     assert not other.is_done("image")
+
+
+def test_what_changes_while_a_stage_works_leaves_it_undone_and_its_checkpoint_unused(tmp_path):
+    """They are those of the inputs that it began with, also where it wrote them later."""
+    catalogue = tmp_path / "sky.csv"
+    catalogue.write_text("as it was read")
+    store = Store.create(changed("sky", catalogue=str(catalogue)), tmp_path, run_id="one")
+    inputs = store.inputs("selfcal")
+    catalogue.write_text("as it is now")
+    store.write_checkpoint("selfcal", 1, {}, {"x": np.ones(2)}, inputs)
+    store.write_stage("selfcal", {}, inputs)
+    assert not store.is_done("selfcal")
+    assert last(store) is None
+    assert store.read_checkpoint("selfcal", inputs) is not None
+    assert module.changed_inputs(inputs, store.inputs("selfcal")) == ["sky.catalogue"]
+    catalogue.write_text("as it was read")
+    assert store.is_done("selfcal")
 
 
 def write_half(path: Path) -> None:
@@ -156,13 +182,23 @@ def test_damaged_json_is_said(tmp_path):
         read_json(tmp_path / "a.json")
 
 
+def checkpoint(store: Store, number: int, state: dict, arrays: dict) -> None:
+    """Keep a state of a loop that began with the inputs of now."""
+    store.write_checkpoint("selfcal", number, state, arrays, store.inputs("selfcal"))
+
+
+def last(store: Store) -> tuple | None:
+    """The last checkpoint that fits the inputs of now."""
+    return store.read_checkpoint("selfcal", store.inputs("selfcal"))
+
+
 def test_checkpoint_comes_back_whole(store):
     model = np.random.default_rng(1).normal(size=(2, 4, 4)).astype(np.float32)
     gains = np.exp(1j * np.arange(6.0))
-    assert store.read_checkpoint("selfcal") is None
-    store.write_checkpoint("selfcal", 1, {"rms": 0.5}, {"model": model * 0})
-    store.write_checkpoint("selfcal", 2, {"rms": 0.25}, {"model": model, "gains": gains})
-    number, state, arrays = store.read_checkpoint("selfcal")
+    assert last(store) is None
+    checkpoint(store, 1, {"rms": 0.5}, {"model": model * 0})
+    checkpoint(store, 2, {"rms": 0.25}, {"model": model, "gains": gains})
+    number, state, arrays = last(store)
     assert (number, state) == (2, {"rms": 0.25})
     np.testing.assert_array_equal(arrays["model"], model)
     np.testing.assert_array_equal(arrays["gains"], gains)
@@ -170,25 +206,25 @@ def test_checkpoint_comes_back_whole(store):
 
 
 def test_checkpoint_interrupted_half_way_is_the_one_before(store, monkeypatch):
-    store.write_checkpoint("selfcal", 1, {}, {"x": np.ones(2)})
+    checkpoint(store, 1, {}, {"x": np.ones(2)})
 
     def die(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "write_json", die)  # the arrays are written, the pointer is not
     with pytest.raises(KeyboardInterrupt):
-        store.write_checkpoint("selfcal", 2, {}, {"x": np.zeros(2)})
-    number, _, arrays = store.read_checkpoint("selfcal")
+        checkpoint(store, 2, {}, {"x": np.zeros(2)})
+    number, _, arrays = last(store)
     assert number == 1
     np.testing.assert_array_equal(arrays["x"], [1, 1])
 
 
 def test_checkpoint_of_other_inputs_is_not_used(store):
-    store.write_checkpoint("selfcal", 1, {}, {"x": np.ones(2)})
+    checkpoint(store, 1, {}, {"x": np.ones(2)})
     other = Store(store.folder, store.data, changed("selfcal", cycles=9))
-    assert other.read_checkpoint("selfcal") is None
+    assert last(other) is None
     store.clear_checkpoint("selfcal")
-    assert store.read_checkpoint("selfcal") is None
+    assert last(store) is None
 
 
 HOLD = """

@@ -54,12 +54,14 @@ class LoopKeeper:
         arrays = {"model": state.model}
         for number, (solution, _) in enumerate(shared):
             arrays |= {f"{number}/{field}": getattr(solution, field) for field in FIELDS}
-        self._context.store.write_checkpoint(STAGE, len(state.history), plain, arrays)
+        self._context.store.write_checkpoint(
+            STAGE, len(state.history), plain, arrays, self._context.inputs)
         keep_copies(self._context)
 
     def read(self) -> LoopState | None:
         """The state to resume from, None where none of this format is there, or is asked for."""
-        found = self._context.store.read_checkpoint(STAGE) if self._context.resume else None
+        found = (self._context.store.read_checkpoint(STAGE, self._context.inputs)
+                 if self._context.resume else None)
         if found is None or found[1].get("format") != FORMAT:
             return None
         number, plain, arrays = found

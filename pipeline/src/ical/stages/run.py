@@ -44,8 +44,7 @@ def run_model(context: RunContext) -> None:
         record = meter.stop()
     per_host = {h: sum(sizes[p.name] for p in plan.partitions if p.host == h)
                 for h in {p.host for p in plan.partitions}}
-    context.store.write_stage("model", record | {
-        "partition_bytes": per_host, "warnings": context.progress.warnings})
+    context.finish(record | {"partition_bytes": per_host})
 
 
 def _simulate(context: RunContext, cluster: Cluster) -> tuple[Plan, dict[str, int]]:
@@ -99,8 +98,7 @@ def run_image(context: RunContext) -> None:
             result.dirty, result.psf, result.model, result.residual, result.beams)
         record = meter.stop() | {"moved_bytes": traffic.total(cluster.moved(meter.began))}
     quality = _quality(context, imager, setup, restored, result.residual, result.beams)
-    context.store.write_stage("image", record | {
-        "quality": quality, "rms_jy": list(result.rms), "warnings": context.progress.warnings})
+    context.finish(record | {"quality": quality, "rms_jy": list(result.rms)})
 
 
 @survives_hosts
@@ -128,8 +126,8 @@ def run_selfcal(context: RunContext) -> None:
     history = [asdict(cycle) | {"moved_bytes": by_cycle.get(cycle.number)}
                for cycle in result.history]
     write_json(context.store.stage_folder("selfcal") / "history.json", history)
-    context.store.write_stage("selfcal", record | {
-        "quality": quality, "history": history, "warnings": context.progress.warnings,
+    context.finish(record | {
+        "quality": quality, "history": history,
         "outcome": {"status": result.outcome, "reason": result.reason}})
     context.store.clear_checkpoint("selfcal")
 
