@@ -309,7 +309,11 @@ def _run_stage(
         progress.skip("done before")
         return
     _require_upstream(stage, parameters, store)
+    changed = store.changed_since(stage)
     with progress.running():
+        if changed:
+            progress.warning(f"it begins anew, as these inputs have changed since it worked last: "
+                             f"{', '.join(changed)}")
         module, function = STAGE_FUNCTIONS[stage]
         getattr(import_module(module), function)(context)
 
@@ -319,9 +323,11 @@ def _require_upstream(stage: str, parameters: Parameters, store: Store) -> None:
 
     for name in UPSTREAM.get(stage, ()):  # a report is made of whatever there is
         if not store.is_done(name):
-            raise InputError(f"The stage {stage} needs {name}, which {store.run_id} has not done: "
-                             f"run `ical {name} {parameters.name} --name {store.run_id} --resume` "
-                             f"first.")
+            changed = store.changed_since(name)
+            since = f" since these inputs changed: {', '.join(changed)}" if changed else ""
+            raise InputError(f"The stage {stage} needs {name}, which {store.run_id} has not done"
+                             f"{since}: run `ical {name} {parameters.name} --name {store.run_id} "
+                             f"--resume` first.")
 
 
 @contextmanager

@@ -131,20 +131,23 @@ def _pick(data: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def _fingerprint(path: str) -> str | list[int] | None:
+def _fingerprint(path: str) -> str | list[tuple[str, int, int]] | None:
     """SHA-256 of a file, the same on every host that has a copy.
 
-    Of a table of casacore, the sum of sizes and the latest change of its files but the lock,
-    which readers touch.
+    Of a folder, as a Measurement Set is one, the size and time of change of all files in it and
+    below, where a set has its subtables and a multi-MS its data and flags. Not of locks, which
+    readers touch.
     """
     try:
         if not os.path.isdir(path):
             with open(path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        found = [e.stat() for e in os.scandir(path) if e.is_file() and e.name != "table.lock"]
+        names = sorted(os.path.join(folder, name) for folder, _, files in os.walk(path)
+                       for name in files if name != "table.lock")
+        found = [(os.path.relpath(name, path), os.stat(name)) for name in names]
     except (OSError, ValueError):
         return None
-    return [sum(f.st_size for f in found), max((f.st_mtime_ns for f in found), default=0)]
+    return [(name, status.st_size, status.st_mtime_ns) for name, status in found]
 
 
 class Store:
@@ -267,6 +270,14 @@ class Store:
         record = self.read_stage(stage)
         return (record is not None and record.get("status") == "done"
                 and record.get("inputs_hash") == digest(self.inputs(stage)))
+
+    def changed_since(self, stage: str) -> list[str]:
+        """The inputs that have changed since a stage was done, or else since its last checkpoint;
+        none where there is neither.
+        """
+        kept = (self.read_stage(stage)
+                or read_json(self.folder / stage / "checkpoint" / "state.json") or {})
+        return changed_inputs(kept.get("inputs", {}), self.inputs(stage))
 
     def write_checkpoint(
         self, stage: str, number: int, state: Any, arrays: Mapping[str, np.ndarray],

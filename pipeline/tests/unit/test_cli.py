@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from written_ms import smallest_ms
 
 from arl.errors import InputError
 from ical import cli
@@ -173,8 +174,22 @@ def test_what_changes_while_a_stage_works_is_told_and_has_it_made_again(
     assert "changed while the stage worked: imaging.start_model;" in told[0]["message"]
     record = json.loads(Path("results/one/image/stage.json").read_text())
     assert record["warnings"] == [told[0]["message"]]
+    capsys.readouterr()
     assert run("run", started, "--resume") == 0
     assert stages.ran == ["model", "image", "selfcal", "report", "image", "report"]
+    told = [(e["stage"], e["message"]) for e in events(capsys) if e["event"] == "warning"]
+    assert told == [("image", "it begins anew, as these inputs have changed since it worked last: "
+                     "imaging.start_model")]
+
+
+def test_a_stage_that_is_needed_says_why_it_is_no_longer_done(stages, capsys, tmp_path):
+    smallest_ms(tmp_path / "a.ms")
+    (tmp_path / "read.yml").write_text("input: {measurement_set: a.ms}\nimaging: {npixel: 64}\n")
+    assert run("model", "read.yml", "--name", "one") == 0
+    os.utime(tmp_path / "a.ms" / "FIELD" / "table.dat")
+    assert run("image", "read.yml", "--name", "one") == 2
+    assert ("needs model, which one has not done since these inputs changed: input.measurement_set:"
+            in capsys.readouterr().err)
 
 
 def test_a_run_that_is_on_another_host_is_brought_before_it_goes_on(stages, monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 from written_ms import smallest_ms
 
 from arl.errors import InputError
+from arl.io.measurement_set import describe, read, select
 from ical import store as module
 from ical.parameters import Parameters, load
 from ical.store import (
@@ -150,9 +151,47 @@ def test_what_changes_while_a_stage_works_leaves_it_undone_and_its_checkpoint_un
     assert not store.is_done("selfcal")
     assert last(store) is None
     assert store.read_checkpoint("selfcal", inputs) is not None
-    assert module.changed_inputs(inputs, store.inputs("selfcal")) == ["sky.catalogue"]
+    assert store.changed_since("selfcal") == ["sky.catalogue"]
     catalogue.write_text("as it was read")
     assert store.is_done("selfcal")
+
+
+def set_phase_centre(path: Path) -> None:
+    from casacore.tables import table
+
+    with table(f"{path}::FIELD", readonly=False, ack=False) as field:
+        field.putcell("PHASE_DIR", 0, np.array([[0.7, -1.0]]))
+
+
+def flag(path: Path) -> None:
+    from casacore.tables import table
+
+    with table(str(path), readonly=False, ack=False) as main:
+        main.putcol("FLAG_ROW", np.ones(main.nrows(), bool))
+
+
+@pytest.mark.parametrize(("change", "where"), [
+    (flag, "a.ms"), (set_phase_centre, "a.ms"), (flag, "a.ms/SUBMSS/a.0000.ms"),
+    (set_phase_centre, "a.ms/SUBMSS/a.0000.ms")])
+def test_a_measurement_set_is_known_with_all_that_is_in_it(tmp_path, change, where):
+    """A multi-MS has its data in sets below it."""
+    smallest_ms(tmp_path / "a.ms")
+    (tmp_path / "a.ms" / "SUBMSS").mkdir()
+    smallest_ms(tmp_path / "a.ms" / "SUBMSS" / "a.0000.ms")
+    before = module._fingerprint(str(tmp_path / "a.ms"))
+    change(tmp_path / where)
+    assert module._fingerprint(str(tmp_path / "a.ms")) != before
+
+
+def test_reading_a_measurement_set_or_copying_it_with_its_times_changes_nothing(tmp_path):
+    path = smallest_ms(tmp_path / "a.ms")
+    before = module._fingerprint(path)
+    read(describe(select(path, "DATA", None, None)), (0, 1), (0, 1))
+    for lock in Path(path).rglob("table.lock"):
+        lock.touch()
+    assert module._fingerprint(path) == before
+    subprocess.run(["cp", "-a", path, tmp_path / "b.ms"], check=True)
+    assert module._fingerprint(str(tmp_path / "b.ms")) == before
 
 
 def write_half(path: Path) -> None:
