@@ -111,6 +111,12 @@ def write_copy(target: Path, content: bytes, changed_ns: int) -> None:
 
 
 def remove_copies(targets: list[Path]) -> None:
-    """Task: remove files that are no longer there elsewhere."""
+    """Task: remove files that are no longer there elsewhere, and the folders that this empties.
+
+    A store of which the folders are left would be read as one.
+    """
     for target in targets:
         target.unlink(missing_ok=True)
+        with suppress(OSError):  # the first that holds something
+            for folder in target.parents:
+                folder.rmdir()

@@ -275,8 +275,7 @@ class Store:
         """The inputs that have changed since a stage was done, or else since its last checkpoint;
         none where there is neither.
         """
-        kept = (self.read_stage(stage)
-                or read_json(self.folder / stage / "checkpoint" / "state.json") or {})
+        kept = self.read_stage(stage) or self._checkpoint(stage) or {}
         return changed_inputs(kept.get("inputs", {}), self.inputs(stage))
 
     def write_checkpoint(
@@ -300,11 +299,19 @@ class Store:
         self, stage: str, inputs: Mapping[str, str]
     ) -> tuple[int, Any, dict[str, np.ndarray]] | None:
         """(number, state, arrays) of the last checkpoint, None where none fits the inputs."""
-        folder = self.folder / stage / "checkpoint"
-        kept = read_json(folder / "state.json")
-        if kept is None or kept["inputs_hash"] != digest(inputs):
+        kept = self._checkpoint(stage)
+        if kept is None or not self.has_checkpoint(stage, inputs):
             return None
-        return kept["number"], kept["state"], read_npz(folder / kept["arrays"])
+        arrays = read_npz(self.folder / stage / "checkpoint" / kept["arrays"])
+        return kept["number"], kept["state"], arrays
+
+    def has_checkpoint(self, stage: str, inputs: Mapping[str, str]) -> bool:
+        """Whether there is a checkpoint that fits the inputs."""
+        kept = self._checkpoint(stage)
+        return kept is not None and kept["inputs_hash"] == digest(inputs)
+
+    def _checkpoint(self, stage: str) -> dict[str, Any] | None:
+        return read_json(self.folder / stage / "checkpoint" / "state.json")
 
     def clear_checkpoint(self, stage: str) -> None:
         """Forget the checkpoint of a stage that is done."""

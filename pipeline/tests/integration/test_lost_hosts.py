@@ -156,8 +156,10 @@ def test_nobody_waits_for_what_is_submitted_once_a_host_is_lost(hosts):
         wait()
 
 
-def test_a_stage_that_is_done_is_not_done_again_for_its_copies(monkeypatch):
+def test_a_stage_that_is_done_is_not_done_again_for_its_copies(tmp_path, monkeypatch):
     done, copied = [], []
+    parameters = load("tiny")
+    store = Store.create(parameters, tmp_path, run_id="run")
 
     def copy(context):
         copied.append(context)
@@ -166,7 +168,7 @@ def test_a_stage_that_is_done_is_not_done_again_for_its_copies(monkeypatch):
 
     monkeypatch.setattr(remake, "keep_copies", copy)
     progress = Progress("image", Quiet())
-    remake.survives_hosts(done.append)(RunContext(load("tiny"), None, progress, None, False))
+    remake.survives_hosts(done.append)(RunContext(parameters, store, progress, None, False))
     assert (len(done), len(copied)) == (1, 2)
     assert progress.warnings == ["two had no workers"]
 
@@ -187,15 +189,19 @@ def test_a_folder_is_copied_to_another_host_as_it_changes(hosts, tmp_path):
     (here / "selfcal").mkdir(parents=True)
     (here / "plan.json").write_text("{}")
     (here / "selfcal" / "old.npz").write_text("first")
+    (here / "selfcal" / "gains_G.zarr" / "GAIN").mkdir(parents=True)
+    (here / "selfcal" / "gains_G.zarr" / "GAIN" / "zarr.json").write_text("{}")
     (here / ".lock").write_text("mine")
     update(cluster, "two", here, there)
     kept = (there / "plan.json").stat()
     assert kept.st_mtime_ns == (here / "plan.json").stat().st_mtime_ns
     (here / "selfcal" / "old.npz").unlink()
+    shutil.rmtree(here / "selfcal" / "gains_G.zarr")
     (here / "selfcal" / "new.npz").write_text("second")
     update(cluster, "two", here, there)
     assert {str(p.relative_to(there)): p.read_text() for p in there.rglob("*") if p.is_file()} == {
         "plan.json": "{}", "selfcal/new.npz": "second"}
+    assert os.listdir(there / "selfcal") == ["new.npz"]  # no empty store
     assert (there / "plan.json").stat().st_ino == kept.st_ino
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -9,7 +11,7 @@ from written_ms import smallest_ms
 
 from arl.calibration.gains import gain_table
 from arl.io.measurement_set import describe, read, select
-from arl.io.zarr import write_corrected, write_dataset
+from arl.io.zarr import drop_corrected, read_dataset, write_corrected, write_dataset
 from arl.visibility import Frame, make_visibility, stokes_i
 from ical.data import load
 
@@ -102,3 +104,28 @@ def test_a_store_that_took_the_place_of_another_is_read(tmp_path):
         found = load(path, "VISIBILITY")
         np.testing.assert_allclose(found.vis, dataset["VISIBILITY"][..., 0])
         assert load(path, "VISIBILITY") is found
+
+
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_corrected_data_are_dropped_and_the_others_stay(tmp_path, monkeypatch, cut_short):
+    dataset = simulated()
+    write_dataset(dataset, tmp_path / "p.zarr")
+    vis = dataset["VISIBILITY"].values
+    write_corrected(tmp_path / "p.zarr", 2 * vis, np.ones(vis.shape), vis == 0)
+    if cut_short:
+        with monkeypatch.context() as patched:
+            patched.setattr(shutil, "rmtree", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                drop_corrected(tmp_path / "p.zarr")
+        with read_dataset(tmp_path / "p.zarr") as found:
+            assert "corrected" not in found.attrs["data_groups"]
+    for _ in range(2):
+        drop_corrected(tmp_path / "p.zarr")
+        for consolidated in (True, False):
+            with xr.open_zarr(tmp_path / "p.zarr", consolidated=consolidated) as found:
+                xr.testing.assert_identical(found.load(), dataset)
+        assert not list((tmp_path / "p.zarr").glob("*_CORRECTED"))
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -7,6 +7,7 @@ import shutil
 import socket
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -70,16 +71,45 @@ def write_corrected(
     They are written before the dataset's attributes name them, so a reader never finds a data
     group without its data.
     """
-    with xr.open_zarr(path, consolidated=True, chunks=None) as dataset:
-        attributes = dict(dataset.attrs)
+    attributes = _attributes(path)
     groups = dict(attributes["data_groups"])
     groups["corrected"] = data_group(CORRECTED, "divided by the gains", weight=CORRECTED_WEIGHT,
                                      flag=CORRECTED_FLAG)
-    columns = xr.Dataset(
+    _add(path, xr.Dataset(
         {CORRECTED: (DIMS, vis.astype(np.complex64, copy=False), {"units": "Jy"}),
          CORRECTED_WEIGHT: (DIMS, weight.astype(np.float32, copy=False)),
          CORRECTED_FLAG: (DIMS, flag)},
-        attrs=attributes | {"data_groups": groups})
+        attrs=attributes | {"data_groups": groups}))
+
+
+def drop_corrected(path: str | Path) -> None:
+    """Remove what `write_corrected` has added, where it has.
+
+    The data group goes before its data, so a reader never finds one without the other.
+    """
+    import zarr
+
+    attributes = _attributes(path)
+    groups = dict(attributes["data_groups"])
+    if groups.pop("corrected", None):
+        _add(path, xr.Dataset(attrs=attributes | {"data_groups": groups}))
+    left = [where for name in (CORRECTED, CORRECTED_WEIGHT, CORRECTED_FLAG)
+            if (where := Path(path) / name).is_dir()]
+    for where in left:
+        shutil.rmtree(where)
+    if left:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(path)
+
+
+def _attributes(path: str | Path) -> dict[str, Any]:
+    with xr.open_zarr(path, consolidated=True, chunks=None) as dataset:
+        return dict(dataset.attrs)
+
+
+def _add(path: str | Path, dataset: xr.Dataset) -> None:
+    """Write variables of a dataset, and its attributes last, into a store that there is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        columns.to_zarr(path, mode="a", zarr_format=3, consolidated=True)
+        dataset.to_zarr(path, mode="a", zarr_format=3, consolidated=True)

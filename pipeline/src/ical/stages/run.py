@@ -20,7 +20,7 @@ from ical.forecast import sizes_of_measurement_set, sizes_of_simulation
 from ical.imager import BandImages, Imager, fit_beams
 from ical.metrics import StageMeter
 from ical.partitions import Plan
-from ical.stages import files, image, ingest, model, selfcal, start, truth
+from ical.stages import anew, files, image, ingest, model, selfcal, start, truth
 from ical.stages.foresee import foresee, foresee_again
 from ical.stages.loopfile import LoopKeeper
 from ical.stages.model import IDEAL, Setup
@@ -39,6 +39,7 @@ def run_model(context: RunContext) -> None:
     with files.cluster_of(context) as cluster:
         foresee(context, cluster, sizes_of_measurement_set(context.parameters, *found) if found
                 else sizes_of_simulation(context.parameters, model.set_up(context.parameters)))
+        anew.clear(context)
         meter = StageMeter(cluster.client).start()
         plan, sizes = _ingest(context, cluster, *found) if found else _simulate(context, cluster)
         record = meter.stop()
@@ -85,6 +86,7 @@ def run_image(context: RunContext) -> None:
     """Continuum imaging of the data: simulated ones without gain errors, others as they are."""
     with files.cluster_of(context) as cluster, files.data_of(context, cluster) as (setup, plan):
         foresee_again(context, cluster)
+        anew.clear(context)
         meter = StageMeter(cluster.client).start()
         column = IDEAL if context.parameters.simulated else "VISIBILITY"
         imager, edges = files.imager_of(context, setup, cluster, plan, column)
@@ -106,6 +108,8 @@ def run_selfcal(context: RunContext) -> None:
     """ICAL of the observed data."""
     with files.cluster_of(context) as cluster, files.data_of(context, cluster) as (setup, plan):
         foresee_again(context, cluster)
+        anew.clear(context)
+        anew.clear_corrected(context, cluster, plan)
         meter = StageMeter(cluster.client).start()
         imager, edges = files.imager_of(context, setup, cluster, plan, "VISIBILITY")
         context.progress.update(0.02, "dirty images and point spread functions")
