@@ -281,6 +281,16 @@ def test_a_stage_that_died_is_a_failure_with_its_message(partial):
     assert "stage selfcal failed: the scheduler went away" in report.verdict.line
 
 
+def test_stages_of_other_inputs_than_those_before_them_are_told(partial):
+    old, new = {"library": "1", "input.measurement_set": "2"}, {"input.measurement_set": "3"}
+    report_run.write_stage(partial, "model", inputs=old | new)
+    report_run.write_stage(partial, "image", inputs=old | {"parameters of image": "4"})
+    report_run.write_stage(partial, "selfcal", inputs=old | new)
+    assert assemble(read_run(partial)).warnings == [
+        "image: it is of other inputs than model, which was made again since "
+        "(input.measurement_set): --resume makes it again, too"]
+
+
 def test_history_without_peaks_and_one_cycle(partial):
     (partial / "selfcal" / "history.json").write_text(json.dumps(
         [{"number": 1, "terms": "T", "rms": 0.01, "decision": "revert", "reason": "worse"}]))

@@ -36,6 +36,7 @@ from ical.report.schema import (
     Superseded,
 )
 from ical.report.verdict import Facts, judge
+from ical.store import UPSTREAM, changed_inputs
 
 STAGES = ("model", "image", "selfcal")
 IMAGING_STAGES = ("image", "selfcal")
@@ -120,10 +121,25 @@ def assemble(run: Run, now: datetime | None = None) -> Report:
         stages=stages, quality=quality,
         history=[cycle_of(c, n) for n, c in enumerate(run.history, 1)], gains=gains,
         hosts=hosts_of(stages.values()),
-        warnings=[f"{name}: {text}" for name, s in stages.items() for text in s.warnings],
+        warnings=[*outdated(run.records),
+                  *(f"{name}: {text}" for name, s in stages.items() for text in s.warnings)],
         versions=versions(), parameters=run.parameters,
         superseded=[Superseded(**entry) for entry in run.parameters.get("superseded", [])],
         files=files_of(run.folder))
+
+
+def outdated(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence for each stage that is of other inputs than one before it, which was made again.
+
+    Of records that name their inputs: those of an earlier version do not.
+    """
+    pairs = [(stage, before) for stage in records for before in UPSTREAM[stage]
+             if "inputs" in records[stage] and "inputs" in records.get(before, {})]
+    changed = {pair: changed_inputs(records[pair[1]]["inputs"], records[pair[0]]["inputs"])
+               for pair in pairs}
+    return [f"{stage}: it is of other inputs than {before}, which was made again since "
+            f"({', '.join(names)}): --resume makes it again, too"
+            for (stage, before), names in changed.items() if names]
 
 
 def expected_stages(parameters: Mapping[str, Any]) -> tuple[str, ...]:
