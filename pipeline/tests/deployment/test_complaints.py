@@ -119,7 +119,7 @@ CASES: dict[str, tuple[str, dict, str]] = {
     "swarm of others": ("engine", {"engine.swarm": "active"},
                         "it is in a swarm that ical-swarm did not make: leave it, or on one of its "
                         "managers give -e swarm_use_existing=true"),
-    "inputs of the host": ("engine", {"vars.dask_inputs": ["/", "/no/sets"]},
+    "inputs of the host": ("engine", {"vars.dask_inputs": ["/srv", "/no/sets"]},
                            "it has no /no/sets, which is among its dask_inputs: mount it there"),
     "clock ahead": (
         "ahead", {"host.ahead": 36000},
