@@ -299,16 +299,19 @@ class Store:
         self, stage: str, inputs: Mapping[str, str]
     ) -> tuple[int, Any, dict[str, np.ndarray]] | None:
         """(number, state, arrays) of the last checkpoint, None where none fits the inputs."""
-        kept = self._checkpoint(stage)
-        if kept is None or not self.has_checkpoint(stage, inputs):
+        kept = self._fitting(stage, inputs)
+        if kept is None:
             return None
         arrays = read_npz(self.folder / stage / "checkpoint" / kept["arrays"])
         return kept["number"], kept["state"], arrays
 
     def has_checkpoint(self, stage: str, inputs: Mapping[str, str]) -> bool:
         """Whether there is a checkpoint that fits the inputs."""
+        return self._fitting(stage, inputs) is not None
+
+    def _fitting(self, stage: str, inputs: Mapping[str, str]) -> dict[str, Any] | None:
         kept = self._checkpoint(stage)
-        return kept is not None and kept["inputs_hash"] == digest(inputs)
+        return kept if kept is not None and kept["inputs_hash"] == digest(inputs) else None
 
     def _checkpoint(self, stage: str) -> dict[str, Any] | None:
         return read_json(self.folder / stage / "checkpoint" / "state.json")
