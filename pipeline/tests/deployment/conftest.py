@@ -58,6 +58,16 @@ def playbook_fixture():
     return run_playbook
 
 
+@pytest.fixture(name="command")
+def command_fixture(tmp_path, monkeypatch):
+    """The function that puts a script in place of a command, in the folder of the test."""
+    def put(name: str, script: str):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return put
+
+
 @pytest.fixture(name="load_plugin", scope="session")
 def load_plugin_fixture():
     """The function that imports a file of plugins/."""

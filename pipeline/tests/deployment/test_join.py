@@ -22,16 +22,14 @@ MEMBER = {"swarm": "active", "swarm_ours": True, "swarm_manager": False, "node_i
 
 
 @pytest.fixture(name="join")
-def join_fixture(playbook, tmp_path, monkeypatch):
+def join_fixture(playbook, tmp_path, command):
     """What joining ends with, of a member that is to have an address; it notes that it joins."""
     def join(engine: dict, named: dict, services: str, *options: str):
         shutil.copytree(ROOT / "roles/swarm", tmp_path / "roles/swarm")
         (tmp_path / "roles/swarm/tasks/join_now.yml").write_text("- debug: {msg: It joins anew.}\n")
         (tmp_path / "modules").mkdir()
         (tmp_path / "modules/ical_probe.py").write_text(PROBE)
-        (tmp_path / "docker").write_text(f"#!/bin/sh\nprintf '{services}'\n")
-        (tmp_path / "docker").chmod(0o755)
-        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+        command("docker", f"#!/bin/sh\nprintf '{services}'\n")
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump({
             "managers": {"hosts": {"head": {"swarm_engine": {"node_address": "192.0.2.1"}}}},
             "workers": {"hosts": {"worker": named}},
@@ -76,12 +74,9 @@ def test_check_mode_says_that_a_member_would_join_anew(join, engine, named, told
     assert "It joins anew." not in result.stdout
 
 
-def test_containers_that_no_swarm_removes_go_by_their_state(playbook, tmp_path, monkeypatch):
-    (tmp_path / "docker").write_text(
-        f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n[ "$1" = ps ] && printf "one\\ntwo\\n"\n'
-        '[ "$3" != one ]\n')
-    (tmp_path / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+def test_containers_that_no_swarm_removes_go_by_their_state(playbook, tmp_path, command):
+    command("docker", f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n'
+            '[ "$1" = ps ] && printf "one\\ntwo\\n"\n[ "$3" != one ]\n')
     book = tmp_path / "sweep.yml"
     book.write_text(f"""
 - hosts: one

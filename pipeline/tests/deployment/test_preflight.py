@@ -278,10 +278,8 @@ def test_as_many_managers_stay_as_decide(playbook, tmp_path, managers, answering
 
 @pytest.mark.parametrize("there", [True, False])
 def test_hosts_without_the_image_are_told_before_the_swarm_is_changed(playbook, tmp_path, there,
-                                                                      monkeypatch):
-    (tmp_path / "docker").write_text(f"#!/bin/sh\nexit {0 if there else 1}\n")
-    (tmp_path / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+                                                                      command):
+    command("docker", f"#!/bin/sh\nexit {0 if there else 1}\n")
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("""
 ical_manager: {hosts: {one: {image_name: "ical-swarm:0123"}}}
@@ -316,12 +314,10 @@ LATE = "attaching to network failed: context deadline exceeded"
     (2, LATE, 3, ""),
     (9, LATE, 4, "one starts no container on the overlay ical-net: docker: Error response from"),
     (9, "no such image", 1, "no such image. The engine's log on that host says more: journalctl")])
-def test_a_host_that_gets_the_network_late_is_asked_again(playbook, tmp_path, monkeypatch, fails,
+def test_a_host_that_gets_the_network_late_is_asked_again(playbook, tmp_path, command, fails,
                                                           says, attempts, told):
     seen = tmp_path / "attempts"
-    (tmp_path / "docker").write_text(SLOW_DOCKER.format(attempts=seen, fails=fails, says=says))
-    (tmp_path / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    command("docker", SLOW_DOCKER.format(attempts=seen, fails=fails, says=says))
     book = tmp_path / "echo.yml"
     book.write_text(f"""
 - hosts: one

@@ -54,13 +54,10 @@ def test_docker_is_not_removed_with_what_is_somebody_elses(playbook, engine, tmp
 @pytest.mark.parametrize(("also", "told"), [
     ("", ""), ("Remv certbot [2.1]\nPurg ufw [0.36]\n",
                "On one certbot, ufw came since and would go with the packages")])
-def test_packages_that_somebody_needs_now_are_not_removed(playbook, tmp_path, monkeypatch, also,
+def test_packages_that_somebody_needs_now_are_not_removed(playbook, tmp_path, command, also,
                                                           told):
-    (tmp_path / "apt-get").write_text(
-        f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncat {tmp_path}/goes\n')
-    (tmp_path / "apt-get").chmod(0o755)
+    command("apt-get", f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncat {tmp_path}/goes\n')
     (tmp_path / "goes").write_text(f"Reading state information...\nPurg docker.io [20]\n{also}")
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     book = tmp_path / "needed.yml"
     book.write_text(f"""
 - hosts: one

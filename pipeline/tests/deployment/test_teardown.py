@@ -141,13 +141,11 @@ echo "$@" >>{asked}
     ("Error response from daemon: context deadline exceeded", 1, True, 2),
     ("Error response from daemon: This node is not part of a swarm", 1, True, 1),
     ("Error response from daemon: not today", 1, False, 1), ("", 0, True, 1)])
-def test_a_slow_engine_is_asked_to_leave_again(playbook, tmp_path, monkeypatch, says, refusals,
+def test_a_slow_engine_is_asked_to_leave_again(playbook, tmp_path, command, says, refusals,
                                                left, attempts):
     asked = tmp_path / "asked"
     asked.touch()
-    (tmp_path / "docker").write_text(LEAVING.format(asked=asked, refusals=refusals, says=says))
-    (tmp_path / "docker").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    command("docker", LEAVING.format(asked=asked, refusals=refusals, says=says))
     (tmp_path / "ical_released.py").write_text("#!/usr/bin/python\nprint('{}')\n")
     book = tmp_path / "exit.yml"
     book.write_text(f"""
