@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from arl.io.files import replacing
 from ical.cluster import Cluster, HostLostError
 from ical.context import Connector, RunContext
 
@@ -103,11 +104,9 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 def write_copy(target: Path, content: bytes, changed_ns: int) -> None:
     """Task: write one file as it is elsewhere, atomically."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.utime(temporary, ns=(changed_ns, changed_ns))
-    os.replace(temporary, target)
+    with replacing(target) as temporary:
+        temporary.write_bytes(content)
+        os.utime(temporary, ns=(changed_ns, changed_ns))
 
 
 def remove_copies(targets: list[Path]) -> None:

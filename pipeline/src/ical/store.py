@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import arl
 import ical
 from arl.errors import InputError
+from arl.io.files import replacing
 from ical.parameters import Parameters
 from ical.runfile import NAMES_OR_PATHS, PATHS
 
@@ -67,24 +68,10 @@ def library_identity() -> str:
     return f"arl {os.environ.get('ARL_DIGEST') or arl.__version__}, ical {ical.__version__}"
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of `path` when the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_json(path: Path, data: Any) -> None:
     """Write JSON atomically (indented, NaN refused)."""
     text = json.dumps(data, indent=2, allow_nan=False) + "\n"
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -107,7 +94,7 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays by name atomically."""
     import numpy as np
 
-    with _replacing(path) as temporary, open(temporary, "wb") as out:
+    with replacing(path) as temporary, open(temporary, "wb") as out:
         np.savez(out, **arrays)  # type: ignore[arg-type]  # names are ours, none is allow_pickle
 
 

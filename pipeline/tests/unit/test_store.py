@@ -14,6 +14,7 @@ import pytest
 from written_ms import smallest_ms
 
 from arl.errors import InputError
+from arl.io.files import replacing
 from arl.io.measurement_set import describe, read, select
 from ical import store as module
 from ical.parameters import Parameters, load
@@ -208,7 +209,7 @@ def test_failing_to_write_leaves_the_old_file_and_no_scrap(tmp_path):
         write_json(path, {"a": object()})
     arrays = tmp_path / "a.npz"
     write_npz(arrays, {"x": np.arange(3)})
-    with pytest.raises(RuntimeError), module._replacing(arrays) as temporary:
+    with pytest.raises(RuntimeError), replacing(arrays) as temporary:
         write_half(temporary)
     np.testing.assert_array_equal(read_npz(arrays)["x"], [0, 1, 2])
     assert read_json(path) == {"a": 1}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from astropy.wcs.utils import wcs_to_celestial_frame
 
 from arl.conventions import from_fits_axes, lm_axis, lmn_to_radec, radec_to_lmn, to_fits_axes
 from arl.errors import InputError
+from arl.io.files import replacing
 from arl.restoration import Beam
 
 #: Codes of an axis STOKES (Greisen and Calabretta 2002, A&A 395, 1061, table 7) that are not I.
@@ -61,13 +61,11 @@ class ImageHeader:
 
 def write_image(path: str | Path, image: np.ndarray, header: ImageHeader) -> None:
     """Write an image [l, m] as float32 with axes RA, Dec, FREQ, STOKES, atomically."""
-    path = Path(path)
     data = to_fits_axes(np.asarray(image, np.float32))[None, None]
     hdu = fits.PrimaryHDU(np.ascontiguousarray(data))
     hdu.header.update(_cards(header, image.shape[0]))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    hdu.writeto(temporary, overwrite=True, output_verify="exception")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        hdu.writeto(temporary, overwrite=True, output_verify="exception")
 
 
 def _cards(header: ImageHeader, n: int) -> dict[str, object]:

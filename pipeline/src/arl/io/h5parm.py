@@ -7,7 +7,6 @@ and `source` beside them (de Gasperin et al. 2019, A&A 622, A5, section 3). Time
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import h5py
@@ -16,6 +15,7 @@ import xarray as xr
 
 from arl.calibration.gains import LINEAR, gain_table
 from arl.errors import InputError
+from arl.io.files import replacing
 
 #: MJD seconds of 1970.
 UNIX_EPOCH = 40587 * 86400.0
@@ -37,9 +37,7 @@ def write_h5parm(
     ----------
     positions: ITRF of the antennas, m (antenna, 3). phase_centre: ICRS, rad.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-    with h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group("sol000")
         group.attrs["h5parm_version"] = _text(VERSION)
         names = [str(n) for n in table["antenna_name"].values]
@@ -52,7 +50,6 @@ def write_h5parm(
         gain = table["GAIN"].values
         _write_table(group, "amplitude", table, np.abs(gain))
         _write_table(group, "phase", table, np.angle(gain))
-    temporary.rename(path)
 
 
 def _text(value: str) -> np.bytes_:

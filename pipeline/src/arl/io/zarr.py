@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,33 +11,31 @@ import numpy as np
 import xarray as xr
 
 from arl.errors import InputError
+from arl.io.files import beside, flush, flush_tree
 from arl.visibility import DIMS, data_group
 
 CORRECTED, CORRECTED_WEIGHT, CORRECTED_FLAG = (
     "VISIBILITY_CORRECTED", "WEIGHT_CORRECTED", "FLAG_CORRECTED")
 
 
-def _beside(path: Path, what: str) -> Path:
-    """A hidden name of this process alone: those of several containers may have one number."""
-    return path.with_name(f".{path.name}.{what}.{socket.gethostname()}.{os.getpid()}")
-
-
 def _replace(temporary: Path, path: Path) -> None:
     """Put a finished directory in its place; the last of several identical writers wins."""
+    flush_tree(temporary)
     if path.exists():
-        old = _beside(path, "old")
+        old = beside(path, "old")
         path.rename(old)
         temporary.rename(path)
         shutil.rmtree(old)
     else:
         temporary.rename(path)
+    flush(path.parent)
 
 
 def write_dataset(dataset: xr.Dataset, path: str | Path) -> int:
     """Write a dataset as one Zarr store, atomically; returns its size in bytes in memory."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path, "tmp")
+    temporary = beside(path, "tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     encoding: dict = {name: {"compressors": None} for name in dataset.data_vars}
     with warnings.catch_warnings():
@@ -113,3 +109,4 @@ def _add(path: str | Path, dataset: xr.Dataset) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset.to_zarr(path, mode="a", zarr_format=3, consolidated=True)
+    flush_tree(Path(path))
