@@ -118,12 +118,13 @@ def with_paths(path: str, places: dict[str, str]) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
-def role_options(roles: list[str]) -> list[str]:
-    """Names of all variables that the named roles take, from their argument_specs."""
+def role_options(roles: list[str], kind: str = "") -> list[str]:
+    """Names of the variables that the named roles take, all or those of one type, from their argument_specs."""
     folder = Path(__file__).resolve().parents[2] / "roles"
     texts = [(folder / role / "meta/argument_specs.yml").read_text() for role in roles]
     specs = [yaml.safe_load(text)["argument_specs"]["main"] for text in texts]
-    return [name for spec in specs for name in spec.get("options", {})]
+    return [name for spec in specs for name, option in spec.get("options", {}).items()
+            if kind in ("", option.get("type", "str"))]
 
 
 def overlapping(routes: list[str], subnets: list[str]) -> list[str]:

@@ -422,6 +422,7 @@ def test_every_step_of_the_proof_has_a_cause(filters):
 def test_every_option_of_a_role_is_found(filters):
     assert "dask_workers" in filters.role_options(["dask"])
     assert not any(name.startswith("dask_") for name in filters.role_options(["arl", "swarm"]))
+    assert filters.role_options(["dask"], "list") == ["dask_inputs"]
 
 
 def test_files_that_a_run_file_names_are_found_and_placed_anew(filters, tmp_path):

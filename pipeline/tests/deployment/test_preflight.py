@@ -16,7 +16,14 @@ ROOT = Path(__file__).resolve().parents[3]
     ("dask_workers=0", "dask_workers (0)"),
     ('{"dask_inputs": ["/srv", "/data/"]}', "dask_inputs names /data/, in whose place a container "
      "has something of its own: name a folder inside it, as /data/ms."),
-    ("dask_worker_memory=100M", "dask_worker_memory (100M) 512M or more"),
+    ("dask_worker_memory=100M dask_workers=4", "gives each of its 4 workers 100M of memory "
+     "(dask_worker_memory), and 512M or more are needed: give it fewer dask_workers."),
+    ("dask_workers=100000", "(dask_worker_memory, a share of what the host has), and 512M"),
+    ("dask_dashboard_port=99999", "dask_dashboard_port (99999) 1 to 65535."),
+    ('{"dask_inputs": ["srv"]}', "dask_inputs (srv) must be absolute paths."),
+    ("dask_inputs=/srv,/ms pipeline_stages=image", "dask_inputs, pipeline_stages are lists, which on "
+     """the command line is typed as -e '{"dask_inputs": ["/srv", "/ms"], """
+     """"pipeline_stages": ["image"]}'."""),
     ("swarm_subnet=10.79.0.0", "swarm_subnet (10.79.0.0)"),
     ("ical_run=no-such-run", "ical_run is 'no-such-run'"),
     ("ca_bundle=/no/such/file.pem", "ca_bundle names /no/such/file.pem"),
