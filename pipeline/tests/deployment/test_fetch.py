@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import tarfile
 from pathlib import Path
@@ -21,6 +22,7 @@ case $1 in
   ps) cat "$VOLUMES/containers" 2>/dev/null || true ;;
   logs) echo "$4 $5" ;;
   inspect) echo true ;;
+  volume) test -d "$VOLUMES/$3" ;;
   run)
     test -e "$VOLUMES/broken" && exit 125
     for word in "$@"; do
@@ -51,6 +53,28 @@ def test_the_options_make_one_limit(playbook, tmp_path, options, limit):
 """)
     result = playbook(str(told), *(word for option in options for word in ("-e", option)))
     assert re.findall("limit is <(.*)>", result.stdout)[-1] == limit, result.stdout
+
+
+@pytest.mark.parametrize("run", [None, "reference", "my run's.yml"])
+def test_the_command_told_goes_on_with_the_same_run(playbook, tmp_path, run):
+    told = tmp_path / "play.yml"
+    told.write_text(f"""
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [{ROLE}/defaults/main.yml, {ROLE}/vars/main.yml]
+  tasks:
+    - copy: {{dest: {tmp_path}/told, content: "{{{{ [pipeline_run, pipeline_again] | to_json }}}}"}}
+""")
+    options = [] if run is None else ["-e", json.dumps({"ical_run": run})]
+    for _ in range(2):
+        result = playbook(str(told), *options)
+        assert result.returncode == 0, result.stdout
+        found, command = json.loads((tmp_path / "told").read_text())
+        assert found == run or (run is None and found == "reference")
+        _, _, typed = command.partition(" --tags pipeline")
+        options = shlex.split(typed)
+    assert bool(options) == (run is not None)
 
 
 @pytest.fixture(name="volumes")
@@ -107,6 +131,17 @@ def test_logs_of_containers_that_are_gone_by_the_end_come_too(tmp_path, monkeypa
     first, second = "ical-pipeline-selfcal.1.abcdef.log", "ical-pipeline-selfcal.1.klmnop.log"
     assert {f"run-1/logs/{name}" for name in (first, second)} < collected(tmp_path)
     assert (tmp_path / "runs/run-1/logs" / first).read_text() == "noon 0a\n"
+
+
+def test_a_host_on_which_nothing_was_deployed_yet_has_nothing_and_that_is_no_failure(
+    tmp_path, monkeypatch, volumes
+):
+    root = volumes("one", b"").parent / "bare"
+    root.mkdir()
+    (root / "broken").touch()  # as it would be told without the image
+    monkeypatch.setenv("VOLUMES", str(root))
+    assert collect(tmp_path, "image", "") == 0
+    assert collected(tmp_path) == set()
 
 
 def test_a_copy_that_fails_is_no_success_and_frees_the_disk(tmp_path, monkeypatch, volumes):

@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[3]
     ("dask_worker_memory=100M dask_workers=4", "gives each of its 4 workers 100M of memory "
      "(dask_worker_memory), and 512M or more are needed: give it fewer dask_workers."),
     ("dask_workers=100000", "(dask_worker_memory, a share of what the host has), and 512M"),
+    ("dask_workers=12 swarm_subnet=10.79.0.0/28 dask_worker_memory=512M", "The 12 workers of all "
+     "hosts, and what runs beside them, want 24 addresses, and swarm_subnet (10.79.0.0/28) has 13: "
+     "give fewer dask_workers, each more dask_threads, or a larger swarm_subnet."),
     ("dask_dashboard_port=99999", "dask_dashboard_port (99999) 1 to 65535."),
     ('{"dask_inputs": ["srv"]}', "dask_inputs (srv) must be absolute paths."),
     ("dask_inputs=/srv,/ms pipeline_stages=image", "dask_inputs, pipeline_stages are lists, which on "

@@ -14,9 +14,11 @@ limit=${5:-}
 logs=$state/runs/$run/logs
 fetch=$state/fetch
 # copy VOLUME LIMIT NAME: RUN's folder of a volume as a tar stream, named NAME; empty where there is none. After a failure
-# a worker may still write, of which tar complains: what is there is brought all the same.
+# a worker may still write, of which tar complains: what is there is brought all the same. Where nothing was deployed yet
+# there are neither volumes nor the image, which nobody else has.
 copy() {
-  docker run --rm --network none --read-only --user 10001:10001 --label org.ical-swarm=1 \
+  docker volume inspect "$1" >/dev/null 2>&1 || return 0
+  docker run --rm --pull never --network none --read-only --user 10001:10001 --label org.ical-swarm=1 \
     --mount "type=volume,source=$1,target=/volume,readonly" "$image" \
     sh -c 'cd /volume && if [ -d "$1" ] && { [ -z "$2" ] || [ "$(du -sb "$1" | cut -f1)" -le "$2" ]; }; then
              tar -cf - --warning=no-file-changed --transform "s,^$1,$3," "$1"; else tar -cf - -T /dev/null; fi' sh "$run" "$2" "$3" ||
