@@ -201,6 +201,14 @@ def managers_advice(managers: list[str], leaving: list[str]) -> str:
             f"move one of them from managers to workers, or put another host into managers.")
 
 
+def silence(host: dict) -> str:
+    """Why nothing can be done on a host, from its variables host_answer and host_facts."""
+    answers = "host_facts" in host
+    reason = host["host_facts" if answers else "host_answer"].get("msg", "no reason given")
+    said = "answers, but no module of Ansible runs there" if answers else "does not answer"
+    return f"{said}: {reason.removeprefix('Task failed: ').strip()}"
+
+
 def newest_certificates(lines: list[str]) -> dict:
     """Identity `tls` and end `expires` (s since 1970) of the certificates that were made last.
 
@@ -288,5 +296,5 @@ class FilterModule:
             "without_python": without_python, "complaint_rows": complaint_rows, "managers_advice": managers_advice,
             "namesakes": namesakes, "advertised": advertised, "moved_to": moved_to,
             "echo_name": echo_name, "overlay_failures": overlay_failures, "ssh_tunnel": ssh_tunnel,
-            "thread_environment": thread_environment, "lacking_space": lacking_space,
+            "thread_environment": thread_environment, "lacking_space": lacking_space, "silence": silence,
         }

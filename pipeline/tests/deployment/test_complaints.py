@@ -277,7 +277,7 @@ def test_there_is_one_table_and_it_has_every_host_that_something_speaks_against(
     assert re.findall(r"failed=[1-9]", result.stdout) == ["failed=1"]
     assert re.fullmatch("does not answer: .*Connection refused", table["away"][0])
     told = " ".join(result.stdout.split())
-    assert "Bring away back, or take it out: ansible-playbook playbooks/remove_hosts.yml" in told
+    assert "Bring away back, or take it out of the inventory." in told
 
 
 def test_nothing_is_changed_while_something_speaks_against_a_host(told):
@@ -382,6 +382,24 @@ def test_a_swarm_that_its_engine_cannot_use_is_mended_by_another_manager_or_made
                  f"{tmp_path}/hosts.yml, then site.yml again"]
     assert (result.returncode == 0) == acts, result.stdout
     assert acts or rows(result.stdout) == {"broken": complaint}
+
+
+@pytest.mark.parametrize(("swarm", "advice"), [
+    ({}, "take it out of the inventory."),
+    ({"engine.swarm": "active", "engine.swarm_ours": True},
+     "where it is lost for good type ansible-playbook teardown.yml -i {hosts}, take it out of the "
+     "inventory, and type site.yml."),
+    ({"engine.swarm": "active", "engine.swarm_ours": True, "engine.swarm_acts": True},
+     "take it out: ansible-playbook playbooks/remove_hosts.yml -i {hosts} -e hosts=away, and then "
+     "out of the inventory.")], ids=["bare", "without its managers", "at work"])
+def test_what_is_told_to_do_about_a_host_that_does_not_answer_can_be_done(
+        playbook, tmp_path, swarm, advice):
+    hosts = Hosts(tmp_path)
+    hosts.add("head", swarm | {"engine.swarm_acted": "engine.swarm_acts" in swarm})
+    hosts.hosts["away"] = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_retries": 0}
+    result = hosts.preflight(playbook, ["head"], "--tags", "preflight")
+    wanted = f"Bring away back, or {advice.format(hosts=tmp_path / 'hosts.yml')}"
+    assert wanted in " ".join(result.stdout.split()), result.stdout
 
 
 #: Of the only manager, once it has made a swarm.

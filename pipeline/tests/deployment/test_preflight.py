@@ -128,7 +128,7 @@ workers: {hosts: {one: }}
 """)
     result = playbook("-i", str(inventory), "site.yml", "--tags", "preflight")
     told = " ".join(result.stdout.split())
-    assert "-e hosts=away, and then out of the inventory. site.yml wants one, three or five" in told
+    assert "back, or take it out of the inventory. site.yml wants one, three or five" in told
     assert "not 2 (one, two): move one of them" in told
 
 
@@ -205,9 +205,7 @@ def test_a_host_that_does_not_answer_is_named_before_anything_is_changed(playboo
     assert result.returncode != 0
     assert "Nothing was changed. These hosts cannot carry the deployment: " in told
     assert " away does not answer: " in told
-    assert "Bring away back, or take it out: ansible-playbook " in told
-    assert "playbooks/remove_hosts.yml -i " in told
-    assert " -e hosts=away" in told
+    assert "Bring away back, or take it out of the inventory." in told
     assert "changed=0" in result.stdout
 
 

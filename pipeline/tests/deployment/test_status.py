@@ -80,6 +80,25 @@ workers: {{hosts: {{stopped: , second: }}}}
     assert "scheduler: not running" not in told
 
 
+@pytest.mark.parametrize(("broken", "told"), [
+    ("ansible_ssh_executable: /usr/bin/ssh, ansible_host: 127.0.0.1, ansible_port: 1",
+     "away does not answer: "),
+    ("ansible_connection: local, ansible_python_interpreter: /no/python",
+     "away answers, but no module of Ansible runs there: ")])
+def test_a_host_that_is_broken_does_not_hide_the_others(playbook, tmp_path, engine, commands,
+                                                        broken, told):
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(f"""
+managers: {{hosts: {{node1: {{ansible_connection: local}}}}}}
+workers: {{hosts: {{node1: , away: {{{broken}}}}}}}
+""")
+    result = playbook("-i", str(inventory), "status.yml", "-e", f"dask_docker_socket={engine}",
+                      "-e", f"ical_state_dir={tmp_path / 'state'}")
+    assert f"scheduler: tls://{ADDRESS}:8786" in result.stdout, result.stdout
+    assert told in " ".join(result.stdout.split())
+    assert result.returncode == 0
+
+
 def test_without_a_dashboard_the_status_says_so(playbook, tmp_path, engine, commands):
     (commands / "docker").write_text("#!/bin/sh\n")
     told = status(playbook, tmp_path, engine, commands)
