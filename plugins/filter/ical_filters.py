@@ -14,6 +14,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.text.formatters import bytes_to_human
 
+IPV4 = re.compile(r"[0-9]+([.][0-9]+){3}")
 IGNORED = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
 
@@ -151,11 +152,18 @@ def advertised(engine: dict, named: str, facts: dict) -> str:
     return "" if interface.get("ipv4_secondaries") else interface.get("ipv4", {}).get("address", "")
 
 
+def peer_addresses(others: list[dict]) -> list[str]:
+    """IPv4 addresses by which other hosts are to be known, from their variables, as far as these tell."""
+    told = [advertised({}, host.get("swarm_advertise_address") or "", host["ansible_facts"])
+            for host in others if host.get("ansible_facts")]
+    return sorted({address for address in told if IPV4.fullmatch(address)})
+
+
 def moved_to(engine: dict, named: str, facts: dict) -> str:
     """The address that a member of our swarm is to have in place of its own; '' where it has it, or none is known."""
     wanted = advertised(engine, named, facts)
-    is_address = re.fullmatch(r"[0-9]+([.][0-9]+){3}", wanted)
-    return wanted if is_address and engine.get("node_address", "") not in ("", "0.0.0.0", "::", wanted) else ""
+    has = engine.get("node_address", "")
+    return wanted if IPV4.fullmatch(wanted) and has not in ("", "0.0.0.0", "::", wanted) else ""
 
 
 def lacking_space(free: dict[str, int], needed: int) -> list[str]:
@@ -178,7 +186,8 @@ def without_python(lines: list[str]) -> dict:
         "machine": seen.get("machine", ""), "memory": int(memory[0]) * 1024 if memory else 0,
         # of the columns of `df -P` the fourth
         "free": {"/var/lib": int(free[3]) * 1024 if len(free) > 3 else 0},
-        "clock_offset": 0.0, "routes": [], "mtu": 0, "kernel": "", "vxlan": None, "lacking": [], "listeners": {},
+        "clock_offset": 0.0, "routes": [], "mtu": 0, "sources": {}, "kernel": "", "vxlan": None, "lacking": [],
+        "listeners": {},
         "state": {"docker": {}, "swarm": {}, "image": {}, "registry": {}},
     }
     return {"user": seen.get("user", ""), "python": seen.get("python", ""), "host": host}
@@ -295,6 +304,7 @@ class FilterModule:
             "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,
             "without_python": without_python, "complaint_rows": complaint_rows, "managers_advice": managers_advice,
             "namesakes": namesakes, "advertised": advertised, "moved_to": moved_to,
+            "peer_addresses": peer_addresses,
             "echo_name": echo_name, "overlay_failures": overlay_failures, "ssh_tunnel": ssh_tunnel,
             "thread_environment": thread_environment, "lacking_space": lacking_space, "silence": silence,
         }

@@ -6,12 +6,14 @@ Read only, from /proc, /sys and dpkg, with the standard library alone: it also r
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ipaddress
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -203,6 +205,16 @@ def link_of(address: str, told: str) -> str:
     """Name of the link with an address in what `ip -oneline address` tells, '' where no link has it."""
     rows = [line.split() for line in told.splitlines()]
     return next((row[1] for row in rows if len(row) > 3 and row[3].split("/")[0] == address), "")
+
+
+def sources(peers: list[str]) -> dict[str, str]:
+    """By a peer's address that from which this host sends to it, as its routes say; none where none leads there."""
+    found = {}
+    for peer in peers:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as chosen, contextlib.suppress(OSError):
+            chosen.connect((peer, 9))  # of a datagram's socket that sends nothing
+            found[peer] = chosen.getsockname()[0]
+    return found
 
 
 def link_mtu(address: str, routes: str, told: str, links: str = "/sys/class/net") -> int:

@@ -28,6 +28,11 @@ options:
     description: Address or interface whose link's MTU is wanted; that of the default route where the host has no such.
     type: str
     default: ""
+  peers:
+    description: Addresses of other hosts, to each of which the address is wanted that this host sends from.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: Seconds to wait for the engine to answer; 0 only looks.
     type: int
@@ -70,6 +75,7 @@ from ansible.module_utils.ical_host import (
     packages,
     parse_routes,
     read_json,
+    sources,
     text,
 )
 
@@ -126,6 +132,7 @@ def describe_host(wanted: dict, root: str) -> dict:
     return {
         "routes": parse_routes(routes),
         "mtu": link_mtu(wanted["address"], routes, output("ip", "-oneline", "address")),
+        "sources": sources(wanted["peers"]),
         "kernel": platform.release(),
         # None: it cannot be told
         "vxlan": has_kernel_module("vxlan", platform.release()),
@@ -247,6 +254,7 @@ def main() -> None:
             "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "paths": {"type": "list", "elements": "path", "default": []},
             "address": {"type": "str", "default": ""},
+            "peers": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 0},
         },
         supports_check_mode=True,

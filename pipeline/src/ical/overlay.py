@@ -50,7 +50,8 @@ async def _round_trip(
         writer.write(sent)
         received = await asyncio.wait_for(reader.readexactly(size), PATIENCE)
     except (OSError, asyncio.IncompleteReadError) as error:
-        raise Failure(step, f"{size} bytes did not come back ({error or 'no answer'})") from error
+        said = str(error) or "no answer"
+        raise Failure(step, f"{size} bytes did not come back ({said})") from error
     if received != sent:
         raise Failure(step, f"{size} bytes came back changed")
 
@@ -69,7 +70,8 @@ async def ask(name: str, port: int) -> None:
     try:
         reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), PATIENCE)
     except OSError as error:
-        raise Failure("connect", f"{address} does not answer ({error or 'no answer'})") from error
+        said = str(error) or "no answer in time"
+        raise Failure("connect", f"{address} does not answer ({said})") from error
     try:
         await _round_trip("small", reader, writer, SMALL)
         await _round_trip("large", reader, writer, LARGE)

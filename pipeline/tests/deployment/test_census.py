@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+
 import pytest
 from ansible.module_utils import ical_census as census
 from ansible.module_utils import ical_host as host
@@ -184,6 +187,14 @@ def test_the_mtu_is_that_of_the_link_which_the_others_are_told(tmp_path, address
 
 def test_a_host_without_a_route_has_no_mtu():
     assert host.link_mtu("", ROUTES.splitlines()[0], "") == 0
+
+
+def test_from_where_a_host_sends_is_what_its_routes_say():
+    told = subprocess.run(["ip", "-4", "-oneline", "route", "get", "192.0.2.1"], check=False,
+                          capture_output=True, text=True).stdout
+    found = re.search(r" src (\S+)", told)
+    wanted = {"127.0.0.2": "127.0.0.1"} | ({"192.0.2.1": found[1]} if found else {})
+    assert host.sources(["127.0.0.2", "192.0.2.1", "no address"]) == wanted
 
 
 @pytest.mark.parametrize(("files", "has"), [

@@ -14,7 +14,8 @@ import yaml
 PROBE = """#!/usr/bin/python
 import json, time
 from ansible.module_utils.basic import AnsibleModule
-module = AnsibleModule({"state_dir": {}, "paths": {}, "address": {}}, supports_check_mode=True)
+module = AnsibleModule({"state_dir": {}, "paths": {}, "address": {}, "peers": {}},
+                       supports_check_mode=True)
 with open(module.params["state_dir"] + "/host.json") as file:
     answer = json.load(file)
 now = time.time() + answer["host"].pop("ahead")
@@ -37,7 +38,7 @@ GOOD = {
     # of the inventory
     "vars": {"swarm_advertise_address": "192.0.2.7"},
     "host": {
-        "ahead": 0, "routes": ["192.0.2.0/24"], "mtu": 1500,
+        "ahead": 0, "routes": ["192.0.2.0/24"], "mtu": 1500, "sources": {},
         "kernel": "6.1.0-18-amd64", "vxlan": True,
         "system": {"id": "debian", "version": "12", "name": "Debian GNU/Linux 12 (bookworm)",
                    "codename": "bookworm"},
@@ -90,6 +91,11 @@ CASES: dict[str, tuple[str, dict, str]] = {
     "IPv6": ("six", {"vars.swarm_advertise_address": "2001:db8::1"},
              "its swarm_advertise_address is 2001:db8::1, and between several hosts an IPv4 "
              "address without a port is needed, or an interface that has one"),
+    "second address": (
+        "second", {"host.sources": {"192.0.2.1": "192.0.2.7", "192.0.2.2": "192.0.2.6"}},
+        "the others would know it as 192.0.2.7, and what it sends them comes from 192.0.2.6, which "
+        "overlay networks do not take: give it swarm_advertise_address 192.0.2.6, or make that of "
+        "its routes to them the other (ip route ... src 192.0.2.7)"),
     "namesake": ("twin.a", {}, "its services would be called as those of twin-a, "
                                "ical-worker-twin-a: give it another name in the inventory"),
     "its namesake": ("twin-a", {}, "its services would be called as those of twin.a, "

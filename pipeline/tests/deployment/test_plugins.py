@@ -128,6 +128,14 @@ def test_a_member_at_another_address_than_the_inventory_says_is_known(filters, n
     assert filters.moved_to(member, named, FACTS) == moved
 
 
+def test_the_addresses_of_the_others_are_those_that_their_variables_tell(filters):
+    others = [{"ansible_facts": FACTS, "swarm_advertise_address": "192.0.2.9"},
+              {"ansible_facts": {"default_ipv4": {"address": "192.0.2.1"}}},
+              {"ansible_facts": {}, "swarm_advertise_address": "192.0.2.3"}, {},
+              {"ansible_facts": FACTS, "swarm_advertise_address": "2001:db8::1"}]
+    assert filters.peer_addresses(others) == ["192.0.2.1", "192.0.2.9"]
+
+
 @pytest.mark.parametrize(("record", "engine", "ours"), [
     ({}, {"swarm": "active", "node_id": "n"}, False),
     ({"status": "member", "node_id": "n"}, {"swarm": "active", "node_id": "n"}, True),

@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[3]
      "give fewer dask_workers, each more dask_threads, or a larger swarm_subnet."),
     ("dask_dashboard_port=99999", "dask_dashboard_port (99999) 1 to 65535."),
     ('{"dask_inputs": ["srv"]}', "dask_inputs (srv) must be absolute paths."),
-    ("dask_inputs=/srv,/ms pipeline_stages=image", "dask_inputs, pipeline_stages are lists, which on "
-     """the command line is typed as -e '{"dask_inputs": ["/srv", "/ms"], """
+    ("dask_inputs=/srv,/ms pipeline_stages=image", "dask_inputs, pipeline_stages are lists, which "
+     """on the command line is typed as -e '{"dask_inputs": ["/srv", "/ms"], """
      """"pipeline_stages": ["image"]}'."""),
     ("swarm_subnet=10.79.0.0", "swarm_subnet (10.79.0.0)"),
     ("ical_run=no-such-run", "ical_run is 'no-such-run'"),
