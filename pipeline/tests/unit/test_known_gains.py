@@ -50,10 +50,10 @@ def test_the_nearest_sample_and_none_that_is_far():
         nearest_sample(axis, np.array([5.0, 55.0]), "times")
 
 
-def observed(tmp_path, gain, time=TIME, frequency=FREQUENCY):
-    write_dataset(gain_table("T", time, NAMES, frequency, gain), tmp_path / "t.zarr")
-    setup = SimpleNamespace(antenna_names=NAMES, products=(), time=TIME, frequency=FREQUENCY)
-    return known_gains(str(tmp_path / "t.zarr"), "T", setup, phase=True)
+def observed(tmp_path, gain, time=TIME, frequency=FREQUENCY, name="T", products=()):
+    write_dataset(gain_table(name, time, NAMES, frequency, gain), tmp_path / "t.zarr")
+    setup = SimpleNamespace(antenna_names=NAMES, products=products, time=TIME, frequency=FREQUENCY)
+    return known_gains(str(tmp_path / "t.zarr"), name, setup, phase=name == "T")
 
 
 def test_a_solution_is_the_mean_over_its_interval(tmp_path):
@@ -69,6 +69,31 @@ def test_a_solution_is_the_mean_over_its_interval(tmp_path):
     assert np.isnan(found.gain[1, 1, 2])
     assert found.snr[1, 1, 2] == 0
     assert np.isfinite(found.gain).sum() == 17
+
+
+@pytest.mark.parametrize(("jones", "products"), [("scalar", ()), ("diagonal", LINEAR)])
+def test_phases_that_scatter_leave_the_amplitude_of_an_interval(tmp_path, jones, products):
+    """A mean of complex numbers of 1 rad would be exp(-1/2) = 0.61 of them."""
+    size = np.array([1.0, 2.0, 0.5])[:, None]
+    gain = size * gains(6, 4)
+    gain[2, 1, 1] = np.nan
+    term = chain.TermBlocks("G", "amplitude_phase", np.repeat([0, 1], 3), np.zeros(4, int), jones)
+    found = observed(tmp_path, gain, name="G", products=products).on_intervals(term).gain
+    both = found if jones == "scalar" else np.diagonal(found, axis1=-2, axis2=-1)[..., 0]
+    np.testing.assert_allclose(np.abs(both), np.broadcast_to(size[:, 0], both.shape))
+    expected = np.angle(np.nansum(gain[:3, 1]))
+    assert np.angle(both[0, 0, 1]) == pytest.approx(expected)
+    if jones == "diagonal":
+        assert not found[..., 0, 1].any()
+
+
+def test_elements_of_full_matrices_have_complex_means(tmp_path):
+    """Leakages of opposite phases leave none."""
+    gain = np.broadcast_to(np.eye(2), (6, 3, 4, 2, 2)).astype(complex)
+    gain[..., 0, 1] = 0.1 * np.where(np.arange(6) % 2, 1, -1)[:, None, None]
+    term = chain.TermBlocks("G", "amplitude_phase", np.zeros(6, int), np.zeros(4, int), "full")
+    found = observed(tmp_path, gain, name="G", products=LINEAR).on_intervals(term).gain
+    np.testing.assert_allclose(found, np.broadcast_to(np.eye(2), found.shape), atol=1e-12)
 
 
 def test_fixed_gains_keep_the_intervals_of_their_table(tmp_path):

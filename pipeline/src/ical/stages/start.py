@@ -84,17 +84,32 @@ class KnownGains:
                 chain.given(term.name, np.arange(times.size), np.arange(channels.size), gain))
 
     def on_intervals(self, term: chain.TermBlocks) -> chain.TermSolution:
-        """Their means over a term's own intervals; of phases the mean is of size 1 again."""
+        """Their means over a term's own intervals, without flagged ones; phases stay of size 1.
+
+        A mean of complex numbers is shorter than they are where their phases differ, and the flux
+        scale would follow it: so amplitudes and directions have means of their own, but for the
+        elements of full Jones matrices, which may vanish.
+        """
         samples = self.gain[self.times][:, self.channels]
-        good = np.isfinite(samples)
-        total, count = (chain.sum_cells(x, term.time_block, term.channel_block)
-                        for x in (np.where(good, samples, 0.0), good.astype(float)))
-        mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-        if term.mode == "phase":
-            size = np.abs(mean)
-            mean = np.divide(mean, size, out=mean, where=size > 0)
+        if term.jones == "full":
+            mean = _mean(samples, term)
+        else:
+            size = np.abs(samples)
+            turn = np.divide(samples, size, out=samples.copy(), where=size > 0)
+            size = _mean(size, term)
+            if term.mode == "phase":
+                size = np.where(size > 0, 1.0, size)
+            mean = size * np.exp(1j * np.angle(_mean(turn, term)))
         return chain.given(term.name, np.unique(term.time_block), np.unique(term.channel_block),
                            mean)
+
+
+def _mean(samples: np.ndarray, term: chain.TermBlocks) -> np.ndarray:
+    """Over a term's intervals, (time block, channel block, ...); NaN only where all samples are."""
+    good = np.isfinite(samples)
+    total, count = (chain.sum_cells(x, term.time_block, term.channel_block)
+                    for x in (np.where(good, samples, 0.0), good.astype(float)))
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def known_gains(path: str, name: str, setup: Observed, *, phase: bool) -> KnownGains:
