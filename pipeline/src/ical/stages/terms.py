@@ -104,7 +104,15 @@ class GainTerms:
                 self._doubt(name, sample, times, channels)
         return chain.TermBlocks(
             name, MODES[name], times, channels, getattr(selfcal.jones, name),
-            name in selfcal.robust_terms, free_amplitude=self._parameters.starts_from_model)
+            name in selfcal.robust_terms,
+            free_amplitude=self._parameters.starts_from_model or self._amplitudes_follow(name))
+
+    def _amplitudes_follow(self, name: str) -> bool:
+        """Whether a later term begins with amplitudes: data have them when this one is solved, and
+        the model, which is one of data that were corrected by them, does not."""
+        selfcal = self._parameters.selfcal
+        later = selfcal.terms[selfcal.terms.index(name) + 1:]
+        return any(MODES[t] != "phase" and getattr(selfcal.start_gains, t) for t in later)
 
     def _doubt(
         self, name: str, sample_snr: float, times: np.ndarray, channels: np.ndarray
