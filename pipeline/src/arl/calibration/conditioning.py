@@ -270,19 +270,19 @@ def _spread(per_antenna: np.ndarray, gain: np.ndarray) -> np.ndarray:
     return per_antenna[..., None, None] if _is_jones(gain) and per_antenna.ndim else per_antenna
 
 
-def mean_amplitude(gain: np.ndarray) -> np.ndarray:
+def mean_amplitude(gain: np.ndarray, empty: float = 1.0) -> np.ndarray:
     """The mean amplitude of every interval over its antennas (last axis, kept as 1).
 
     An antenna that is flagged there, and not everywhere, counts with the level that it has beside
     the others elsewhere: or the mean, and with it the flux scale, would move with the flags. Where
-    all are flagged it is 1.
+    all are flagged it is `empty`.
     """
     size = amplitude(gain)
     good = np.isfinite(size) & (size != 0)
     known = np.where(good, size, 0.0)
     seen = known.sum(axis=-1, keepdims=True)
     expected = np.where(good, _levels(known, good), 0.0).sum(axis=-1, keepdims=True)
-    return np.divide(seen, expected, out=np.ones_like(seen), where=expected > 0)
+    return np.divide(seen, expected, out=np.full_like(seen, empty), where=expected > 0)
 
 
 def _levels(size: np.ndarray, good: np.ndarray) -> np.ndarray:

@@ -97,8 +97,9 @@ class SelfCalibration:
         imager = self._imager
         bands = imager.embed(model)
         start = {p.name: self._start_in(p.band) if first else None for p in imager.plan.partitions}
-        work = {p.name: [self.terms.work(p, terms, before, start[p.name]) for terms in ways]
-                for p in imager.plan.partitions}
+        levels = self.terms.levels(before)
+        work = {p.name: [self.terms.work(p, terms, before, levels, start[p.name])
+                         for terms in ways] for p in imager.plan.partitions}
         passes = imager.submit_passes(
             tasks.calibrate, lambda p: (bands[p.band], work[p.name]))
         local = [w.local for w in next(iter(work.values()))]

@@ -195,11 +195,11 @@ class GainTerms:
                        channel_block=whole.channel_block[slice(*partition.channels)])
 
     def work(
-        self, partition: Partition, terms: str, before: Solutions,
+        self, partition: Partition, terms: str, before: Solutions, levels: dict[str, float],
         start: Components | np.ndarray | None,
     ) -> tasks.Calibration:
         """What a partition is calibrated by: `start` is the model to solve against instead of the
-        image's, where there is one."""
+        image's, where there is one, and `levels` are those of the solutions before."""
         local = [self._is_local(self.blocks[name]) for name in terms]
         leading = local.index(False) if False in local else len(local)
         uv_range = self._parameters.selfcal.uv_range
@@ -210,7 +210,7 @@ class GainTerms:
             tuple(self._part(name, partition) for name in terms), leading,
             {name: solution.gain for name, solution in known.items()},
             self._conditioning(before), start,
-            self._scale(terms, known),
+            self._scale(terms, known, levels),
             uv_range.min_m, uv_range.max_m)
 
     def is_provisional(self, before: Solutions) -> bool:
@@ -258,22 +258,32 @@ class GainTerms:
                     complex_mean=blocks.jones == "full")
         return found
 
-    def _scale(
-        self, terms: str, known: dict[str, chain.TermSolution]
-    ) -> dict[str, np.ndarray | float]:
-        """The mean amplitude of the terms that have amplitudes: 1, which keeps the flux scale.
+    def levels(self, before: Solutions) -> dict[str, float]:
+        """The flux scale, of terms that keep the one they have, for intervals that have none
+        because all their antennas were flagged: the median of all others; 1 where there are none.
 
-        The first of them may take the scale of the start model, and then keeps it; a term that
-        starts from given gains keeps theirs.
+        A term keeps that of gains that it began with, and the first may keep that of the start
+        model.
         """
-        amplitudes = self._with_amplitudes(terms)
-        scale: dict[str, np.ndarray | float] = {
-            t: mean_amplitude(known[t].gain) if t in self.begun and t in known else 1.0
-            for t in amplitudes}
-        if amplitudes and self._parameters.selfcal.flux_scale == "model":
-            del scale[amplitudes[0]]
-            if amplitudes[0] in known:
-                scale[amplitudes[0]] = mean_amplitude(known[amplitudes[0]].gain)
+        found = {}
+        for name in [*self._with_amplitudes("".join(self.begun)), *self._rescaling()]:
+            scale = np.concatenate([mean_amplitude(s.gain, np.nan).ravel()
+                                    for s in _parts(name, before)] or [np.empty(0)])
+            known = scale[np.isfinite(scale)]
+            found[name] = float(np.median(known)) if known.size else 1.0
+        return found
+
+    def _scale(
+        self, terms: str, known: dict[str, chain.TermSolution], levels: dict[str, float]
+    ) -> dict[str, np.ndarray | float]:
+        """The mean amplitude of the terms that have amplitudes: the one that they keep, or 1, which
+        keeps the flux scale of the data; none where a term is to take that of the start model."""
+        scale: dict[str, np.ndarray | float] = {}
+        for name in self._with_amplitudes(terms):
+            if name in known and name in levels:
+                scale[name] = mean_amplitude(known[name].gain, levels[name])
+            elif name != self._rescaling():
+                scale[name] = 1.0
         return scale
 
     def solve_joint(
@@ -284,7 +294,8 @@ class GainTerms:
         solved, _ = tasks.solve_terms(
             merged, [self.blocks[name] for name in terms],
             {name: solution.gain for name, solution in known.items()},
-            self._conditioning(before), self._scale(terms, known), self._smoothing(merged, terms))
+            self._conditioning(before), self._scale(terms, known, self.levels(before)),
+            self._smoothing(merged, terms))
         return solved
 
     def _known_jointly(
@@ -297,12 +308,11 @@ class GainTerms:
         """
         found = {}
         for k, name in enumerate(terms):
-            # where it was solved jointly before, all partitions have the same object
-            parts = {id(own[name]): own[name] for own in before.values() if name in own}
+            parts = _parts(name, before)
             if parts:
                 here = replace(self.blocks[name], time_block=merged.times.blocks[k],
                                channel_block=merged.channels.blocks[k])
-                found[name] = chain.restrict(chain.assemble(list(parts.values())), here)
+                found[name] = chain.restrict(chain.assemble(parts), here)
         return found
 
     def gains(self, solutions: Solutions, terms: str) -> dict[str, Sequence[np.ndarray]]:
@@ -320,6 +330,11 @@ class GainTerms:
         return interpolate(solution, part, self.blocks[solution.name],
                            (time[slice(*partition.times)], time),
                            (frequency[slice(*partition.channels)], frequency))
+
+
+def _parts(name: str, solutions: Solutions) -> list[chain.TermSolution]:
+    """The solutions of a term: where it was solved jointly all partitions have the same object."""
+    return list({id(own[name]): own[name] for own in solutions.values() if name in own}.values())
 
 
 def _centres(axis: np.ndarray, block: np.ndarray, present: np.ndarray) -> np.ndarray:
