@@ -118,7 +118,7 @@ def _pick(data: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def _fingerprint(path: str) -> str | list[tuple[str, int, int]] | None:
+def fingerprint(path: str) -> str | list[tuple[str, int, int]] | None:
     """SHA-256 of a file, the same on every host that has a copy.
 
     Of a folder, as a Measurement Set is one, the size and time of change of all files in it and
@@ -232,7 +232,7 @@ class Store:
         for key in (*PATHS, *NAMES_OR_PATHS):
             path = str(_pick(data, key))
             if key.startswith(sections) and "/" in path:
-                found[key] = digest(_fingerprint(path))
+                found[key] = digest(fingerprint(path))
         for name in UPSTREAM.get(stage, ()):
             found |= self.inputs(name)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,6 +146,31 @@ def test_hosts_see_the_same_measurement_set_or_none(observed):
     with connect(None, workers=1, threads=1, memory_limit=None) as cluster:
         assert ingest.hosts_that_see(cluster, str(folder / "a.ms")) == set(cluster.hosts())
         assert ingest.identity(str(folder / "b.ms")) is None
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_host_whose_copy_is_not_the_same_is_refused_by_name(observed, monkeypatch, stale):
+    """Of a column that was written anew the main table's own file knows nothing."""
+    from casacore.tables import table
+
+    paths = {name: observed[0] / name / "a.ms" for name in ("a", "b")}
+    for path in paths.values():
+        shutil.copytree(observed[0] / "a.ms", path, dirs_exist_ok=True)
+    if stale:
+        with table(str(paths["b"]), readonly=False, ack=False) as main:
+            main.putcol("DATA", 2 * main.getcol("DATA"))
+    main_tables = [(path / "table.dat").stat() for path in paths.values()]
+    assert len({(s.st_size, s.st_mtime_ns) for s in main_tables}) == 1
+    workers = [SimpleNamespace(host=name, address=name) for name in paths]
+    cluster = SimpleNamespace(hosts=lambda: list(paths), workers=lambda: workers,
+                              client=SimpleNamespace(run=lambda task, path: {
+                                  w.address: task(str(paths[w.host])) for w in workers}))
+    monkeypatch.setenv("ICAL_MS_ACCESS", "shared")
+    if stale:
+        with pytest.raises(InputError, match=r"the workers of b do not .* copied by rsync -a or"):
+            ingest.hosts_that_read(cluster, str(observed[0] / "a.ms"))
+    else:
+        assert ingest.hosts_that_read(cluster, str(observed[0] / "a.ms")) == set(paths)
 
 
 def test_data_that_are_all_flagged_end_in_one_sentence(observed, capsys):

@@ -179,20 +179,20 @@ def test_a_measurement_set_is_known_with_all_that_is_in_it(tmp_path, change, whe
     smallest_ms(tmp_path / "a.ms")
     (tmp_path / "a.ms" / "SUBMSS").mkdir()
     smallest_ms(tmp_path / "a.ms" / "SUBMSS" / "a.0000.ms")
-    before = module._fingerprint(str(tmp_path / "a.ms"))
+    before = module.fingerprint(str(tmp_path / "a.ms"))
     change(tmp_path / where)
-    assert module._fingerprint(str(tmp_path / "a.ms")) != before
+    assert module.fingerprint(str(tmp_path / "a.ms")) != before
 
 
 def test_reading_a_measurement_set_or_copying_it_with_its_times_changes_nothing(tmp_path):
     path = smallest_ms(tmp_path / "a.ms")
-    before = module._fingerprint(path)
+    before = module.fingerprint(path)
     read(describe(select(path, "DATA", None, None)), (0, 1), (0, 1))
     for lock in Path(path).rglob("table.lock"):
         lock.touch()
-    assert module._fingerprint(path) == before
+    assert module.fingerprint(path) == before
     subprocess.run(["cp", "-a", path, tmp_path / "b.ms"], check=True)
-    assert module._fingerprint(str(tmp_path / "b.ms")) == before
+    assert module.fingerprint(str(tmp_path / "b.ms")) == before
 
 
 def write_half(path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from arl.io.measurement_set import Contents
 from arl.sky import Components, in_field, load_catalogue
 from ical.parameters import Input, Parameters
 from ical.stages.observed import Observed, image_size, no_baseline
+from ical.store import digest, fingerprint
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -175,8 +175,9 @@ def hosts_that_read(cluster: Cluster, path: str) -> set[str]:
     if access == "shared" and blind:
         raise InputError(
             f"ms_access is shared, but the workers of {', '.join(blind)} do not find the {path} "
-            f"that is read here: have it there under the same path, readable by everybody, start "
-            f"the workers with it (site.yml --tags dask,pipeline), or give ms_access distribute.")
+            f"that is read here, with the same files of the same sizes and times: have it there "
+            f"under the same path, copied by rsync -a or cp -a, readable by everybody, start the "
+            f"workers with it (site.yml --tags dask,pipeline), or give ms_access distribute.")
     return near
 
 
@@ -184,17 +185,18 @@ def hosts_that_see(cluster: Cluster, path: str) -> set[str]:
     """The hosts all of whose workers find the same Measurement Set at a path as this process."""
     here = identity(path)
     seen = cluster.client.run(identity, path)
-    blind = {w.host for w in cluster.workers() if seen.get(w.address) != here}
+    blind = {w.host for w in cluster.workers() if here is None or seen.get(w.address) != here}
     return set(cluster.hosts()) - blind
 
 
-def identity(path: str) -> tuple[int, int] | None:
-    """Size and time of change of a Measurement Set's main table, None where there is none."""
-    try:
-        found = (Path(path) / "table.dat").stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
+def identity(path: str) -> str | None:
+    """A digest of the sizes and times of change of all files of a Measurement Set (see
+    `ical.store.fingerprint`), None where there is none.
+
+    Values of a column that were written anew leave the main table's own file as it was.
+    """
+    found = fingerprint(path)
+    return digest(found) if found else None
 
 
 def _send(
