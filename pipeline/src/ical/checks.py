@@ -273,15 +273,23 @@ def _flux_scale(p: Parameters) -> Problems:
     s = p.selfcal
     if s.flux_scale == "data":
         return
-    amplitudes = [t for t in s.terms if t != "T"]
+    solved = [t for t in s.terms if t != "T" and t not in s.fixed_terms]
     if s.start_model is None:
         yield Problem("selfcal.flux_scale", "model needs selfcal.start_model, whose fluxes it "
                       "takes; give one, or change it to data.")
-    elif not amplitudes:
+    elif set(s.terms) <= {"T"}:
         yield Problem("selfcal.flux_scale", "model needs a term with amplitudes, and T has phases "
                       "alone; add G to selfcal.terms, or change it to data.", ("selfcal.terms",))
-    elif getattr(s.first_cycle, amplitudes[0]) > 1:
-        yield Problem(f"selfcal.first_cycle.{amplitudes[0]}", "must be 1 with selfcal.flux_scale "
+    elif not solved:
+        yield Problem("selfcal.flux_scale", "model needs a term whose amplitudes are solved, and "
+                      "all that have some are in selfcal.fixed_terms; take one out there, or "
+                      "change it to data.", ("selfcal.terms", "selfcal.fixed_terms"))
+    elif getattr(s.start_gains, solved[0]) is not None:
+        yield Problem("selfcal.flux_scale", f"model needs amplitudes of {solved[0]} that have no "
+                      f"scale yet, and they keep that of selfcal.start_gains.{solved[0]}; remove "
+                      f"that, or change this to data.", ("selfcal.terms", "selfcal.start_gains"))
+    elif getattr(s.first_cycle, solved[0]) > 1:
+        yield Problem(f"selfcal.first_cycle.{solved[0]}", "must be 1 with selfcal.flux_scale "
                       "model, because only the first cycle calibrates on the start model.",
                       ("selfcal.flux_scale", "selfcal.terms"))
 

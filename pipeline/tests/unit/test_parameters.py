@@ -438,3 +438,24 @@ def test_the_flux_scale_of_a_model_needs_one_and_amplitudes_from_the_start(tmp_p
     late = {**model, "selfcal.terms": "TG", "selfcal.first_cycle.G": 2}
     assert mistakes(write(tmp_path, late))[0].startswith("selfcal.first_cycle.G: must be 1")
     assert load(write(tmp_path, {**late, "selfcal.first_cycle.G": 1})).selfcal.flux_scale == "model"
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"terms": "TG", "first_cycle": {"G": 1}}, "of G that have no scale yet, and they keep that of "
+     "selfcal.start_gains.G"),
+    ({"terms": "TG", "fixed_terms": "G"}, "all that have some are in selfcal.fixed_terms"),
+    ({"terms": "TGB", "fixed_terms": "G"}, "first_cycle.B: must be 1"),
+    ({"terms": "TGB", "fixed_terms": "G", "first_cycle": {"B": 1}}, None)])
+def test_the_flux_scale_of_a_model_needs_amplitudes_that_are_free(tmp_path, changes, words):
+    """Those that were given have a scale, which is kept; a fixed term leaves it to the next."""
+    (tmp_path / "model.csv").write_text("ra_deg,dec_deg,flux_jy\n30,-60,1\n")
+    write_dataset(gain_table("G", np.zeros(1), ("a", "b"), np.array([1e8]),
+                             np.ones((1, 2, 1), complex)), tmp_path / "g.zarr")
+    given = {"flux_scale": "model", "start_model": "model.csv", "start_gains": {"G": "g.zarr"}}
+    path = write(tmp_path, {f"selfcal.{k}": v for k, v in (given | changes).items()})
+    if words is None:
+        assert load(path).selfcal.flux_scale == "model"
+    else:
+        (found,) = mistakes(path)
+        assert found.startswith("selfcal.f")
+        assert words in found

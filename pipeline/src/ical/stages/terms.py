@@ -147,7 +147,7 @@ class GainTerms:
         """The term that brings the data to the flux scale of the start model; '': none does."""
         selfcal = self._parameters.selfcal
         first = self._with_amplitudes(selfcal.terms)[:1]
-        return "".join(t for t in first if selfcal.flux_scale == "model" and t not in self.begun)
+        return "".join(first) if selfcal.flux_scale == "model" else ""
 
     def _read_gains(self) -> Iterator[tuple[str, chain.TermSolution]]:
         """The gains that terms start from; a fixed term's intervals become those of its table."""
