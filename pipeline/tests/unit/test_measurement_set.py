@@ -183,6 +183,17 @@ def test_a_window_of_falling_frequency_is_turned(tmp_path):
     np.testing.assert_allclose(part["VISIBILITY"].values[:, :, 0, 0], expected[:, :, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("megahertz", "words"), [
+    ([95, 100, 98, 105], r"window 0 .* \(channel 1 is at 100 MHz, 2 at 98 MHz\)"),
+    ([105, 100, 100, 95], r"\(channel 1 is at 100 MHz, 2 at 100 MHz\)"),
+    ([95, 95, 100, 105], r"\(channel 0 is at 95 MHz, 1 at 95 MHz\)")])
+def test_channels_in_no_order_are_refused(tmp_path, megahertz, words):
+    """They are read as one block, and half of them would have the frequencies of others."""
+    path = write_ms(tmp_path / "a.ms", rows_of(*observed()), 1e6 * np.array(megahertz, float))
+    with pytest.raises(InputError, match=words):
+        contents_of(path)
+
+
 def two_fields(tmp_path) -> str:
     rows = rows_of(*observed())
     rows["FIELD_ID"] = (np.arange(len(rows["TIME"])) >= 6).astype(int)

@@ -257,7 +257,8 @@ def describe(
 
     Raises
     ------
-    InputError: there are no cross-correlations, or two rows of the same time and baseline.
+    InputError: there are no cross-correlations, two rows of the same time and baseline, or
+    channels in no order.
     """
     with _opened(selection.path) as main:
         rows = main.query(selection.query)
@@ -350,7 +351,22 @@ def _channels(selection: Selection) -> tuple[np.ndarray, float, str]:
         frequency = np.asarray(windows.getcell("CHAN_FREQ", selection.spectral_window), float)
         width = np.abs(windows.getcell("CHAN_WIDTH", selection.spectral_window)).mean()
         frame = windows.getcell("MEAS_FREQ_REF", selection.spectral_window)
+    _refuse_disorder(selection, frequency)
     return frequency, float(width), FREQUENCY_FRAMES[frame] if 0 <= frame < 9 else "TOPO"
+
+
+def _refuse_disorder(selection: Selection, frequency: np.ndarray) -> None:
+    """Channels are read as blocks, forwards or backwards: any other order would mix them up."""
+    step = np.diff(frequency)
+    if (step > 0).all() or (step < 0).all():
+        return
+    turn = int(np.flatnonzero(~(step * np.sign(step[0]) > 0))[0])
+    here, there = frequency[turn:turn + 2] / 1e6
+    raise InputError(
+        f"{selection.path}: the channels of spectral window {selection.spectral_window} neither "
+        f"rise nor fall in frequency throughout (channel {turn} is at {here:.9g} MHz, {turn + 1} "
+        f"at {there:.9g} MHz); put them in order and each once, with their data, or correct its "
+        f"CHAN_FREQ.")
 
 
 def _telescope(path: str) -> str:
