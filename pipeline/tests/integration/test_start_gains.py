@@ -119,3 +119,14 @@ def test_gains_of_other_data_are_refused_before_anything_is_done(
         perform(tmp_path, changed({"selfcal.start_gains.T": "g.zarr"}), one_worker, "refused",
                 ("model",))
     assert str(caught.value).startswith("selfcal.start_gains.T: ")
+
+
+@pytest.mark.parametrize("fixed", ["", "T"])
+def test_gains_that_leave_nothing_of_a_band_are_named(one_worker, tmp_path, fixed):
+    setup, gain = injected(SMALL)
+    gain[..., 1] = np.nan
+    path = written(tmp_path / "t.h5", setup, gain)
+    run = changed({"selfcal.start_gains.T": path, "selfcal.fixed_terms": fixed})
+    with pytest.raises(InputError, match=r"selfcal.start_gains: the gains of T flag all data of "
+                                         r"band 1 \(100 to 110 MHz\); give gains"):
+        perform(tmp_path, run, one_worker, "lost")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arl.deconvolution import CleanOptions
+from arl.errors import InputError
 from arl.restoration import restore
 from arl.sky import Components
 from ical import tasks, transitions
@@ -143,11 +144,17 @@ class SelfCalibration:
         """A first model, from the image of the data as they are, or with the gains given for them.
 
         None is made where one is given.
+
+        Raises
+        ------
+        InputError: those gains flag all data of a band.
         """
         solutions, terms = self.terms.begin_with(), "".join(self.terms.begun)
         blank, psf = np.zeros_like(dirty.image), cleaner.psf
         if terms:
+            uncorrected = dirty.weight
             dirty = self._imager.residual(blank, self.terms.gains(solutions, terms))
+            self._refuse_lost(uncorrected, dirty.weight, terms)
             psf = self._psf(psf, solutions, terms, FLAGS_WORTH_A_PSF)
         model = blank if self._start_image is None else self._start_image
         if self._start is None and self._start_image is None:
@@ -155,6 +162,16 @@ class SelfCalibration:
                                          self._options_at(0)).model
         measures = self._measure(blank, dirty, psf, cleaner, self._flagged(solutions))
         return LoopState(model, solutions, terms, "", measures, ())
+
+    def _refuse_lost(self, before: np.ndarray, after: np.ndarray, terms: str) -> None:
+        """Bands whose sums of weights, (band,), given gains leave nothing of: they have no image,
+        and the loop would end as if its own solutions had been too faint."""
+        for band in np.flatnonzero((before > 0) & (after == 0)):
+            low, high = self._edges[band] / 1e6
+            raise InputError(
+                f"selfcal.start_gains: the gains of {' and '.join(terms)} flag all data of band "
+                f"{band} ({low:.6g} to {high:.6g} MHz); give gains that are not flagged there, or "
+                f"leave these frequencies out of the data.")
 
     def _has_model(self, state: LoopState, dirty: BandImages) -> bool:
         """Whether there is something to calibrate on: a model, and data that are not all zero."""
