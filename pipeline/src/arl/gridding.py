@@ -84,8 +84,8 @@ def good_size(n: float) -> int:
 
 
 def power_of_two(n: float) -> int:
-    """The smallest power of two that is at least n."""
-    return 1 << max(1, math.ceil(math.log2(n)))
+    """The smallest power of two that is at least n and 2."""
+    return 1 << math.ceil(math.log2(max(2, n)))
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def test_good_sizes(wanted, size):
 
 
 def test_powers_of_two():
-    assert [gridding.power_of_two(n) for n in (2, 3, 479, 512)] == [2, 4, 512, 512]
+    assert [gridding.power_of_two(n) for n in (0, 0.3, 2, 3, 479, 512)] == [2, 2, 2, 4, 512, 512]
 
 
 @pytest.mark.parametrize(("l", "m"), [(0.176, 0.0), (-0.18, 0.22), (0.03, -0.33)])

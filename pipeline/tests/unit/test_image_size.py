@@ -18,3 +18,10 @@ def test_a_field_smaller_than_the_finest_fringe_is_refused():
     assert fits[:2] == (128, 128)
     with pytest.raises(InputError, match="are smaller than the beam"):
         image_size(Imaging(npixel=128, cell_rad=0.99 * FRINGE / 128), UVW, FREQUENCY, 35.0)
+
+
+@pytest.mark.parametrize("rounding", ["fft", "power_of_two"])
+def test_a_size_that_is_given_needs_no_diameter(rounding):
+    """Without one the advice is no field at all, and is not asked for."""
+    given = Imaging(npixel=128, cell_rad=FRINGE / 10, size_rounding=rounding)
+    assert image_size(given, UVW, FREQUENCY, np.inf) == (128, 128, FRINGE / 10)
