@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from arl import cost
-from ical.memory import UVW_BYTES, driver_memory, gain_bytes, worker_memory
+from ical.memory import UVW_BYTES, driver_memory, gain_numbers, worker_memory
 from ical.parameters import Imaging, MinorLoop, Parameters, Resources, Selfcal
 from ical.partitions import ADDED_AT_ONCE, Plan
 
@@ -33,11 +33,13 @@ STAGE_START_S = 4.0
 #: Scheduling one task.
 TASK_S = 2e-3
 
-# --- disk, bytes per visibility --------------------------------------------------------------
+# --- disk, bytes per visibility and gain -----------------------------------------------------
 #: Data, weight, flag: as observed, and as corrected.
 DISK_VISIBILITY = 8 + 4 + 1
 #: A further column, without gain errors: of simulated data only.
 DISK_COLUMN = 8
+#: A gain: with its flag, and in an h5parm amplitude and phase, each with a weight.
+DISK_GAIN = 16 + 1 + 2 * (8 + 4)
 #: FITS images of a stage and band: dirty, psf, model, residual, restored, corrected for the beam.
 IMAGES_PER_BAND = 6
 #: Those of a stage as a whole: weight of the corrected image, spectral index and its error.
@@ -163,7 +165,7 @@ def disk_bytes(sizes: Sizes) -> int:
     stages = 2 if sizes.selfcal else 1
     images = (stages * ((sizes.bands + 1) * IMAGES_PER_BAND + IMAGES_PER_STAGE)
               * sizes.npixel**2 * 4)
-    return visibility_bytes(sizes) + images + gain_bytes(sizes)
+    return visibility_bytes(sizes) + images + gain_numbers(sizes) * sizes.terms * DISK_GAIN
 
 
 def visibility_bytes(sizes: Sizes) -> int:

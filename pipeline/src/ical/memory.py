@@ -38,6 +38,11 @@ CLEAN_PIXEL_BYTES, CLEAN_BAND_BYTES, CLEAN_SCALE_BYTES = 40, 46, 4
 #: The driver, per pixel and band: dirty, psf, model, residual and restored images, those of two
 #: trials, and what is on its way to a worker.
 DRIVER_PIXEL_BYTES = 90
+#: Gains of the driver, each one complex number: sent with tasks, which the scheduler holds too; as
+#: one term's are written, those of partitions, put together, and as a table with flags; compared
+#: with injected ones. A solution's signal-to-noise.
+GAIN_BYTES, SENT_GAIN_BYTES, WRITTEN_GAIN_BYTES, COMPARED_GAIN_BYTES = 16, 2 * 16, 3 * 16 + 1, 122
+SNR_BYTES = 8
 
 
 def worker_memory(sizes: Sizes) -> int:
@@ -55,13 +60,23 @@ def worker_memory(sizes: Sizes) -> int:
 def driver_memory(sizes: Sizes) -> int:
     """Peak bytes of the process that leads the run and cleans, with the scheduler in it."""
     return round(DRIVER_BASE + sizes.npixel**2 * sizes.bands * DRIVER_PIXEL_BYTES
-                 + _cleaning(sizes) + gain_bytes(sizes)
+                 + _cleaning(sizes) + _gains(sizes)
                  + _spanning(sizes) * (2 + (sizes.terms > 1)))  # of bands, of all, and corrected
 
 
-def gain_bytes(sizes: Sizes) -> int:
-    """Gains of every term at the finest interval, with weight and flag."""
-    return sizes.times * sizes.stations * sizes.channels * sizes.terms * (16 + 4 + 1)
+def gain_numbers(sizes: Sizes) -> int:
+    """Complex numbers in the gains of one term at every time and channel, at most: of two receptors
+    each is a matrix."""
+    if not sizes.selfcal:
+        return 0
+    return sizes.times * sizes.stations * sizes.channels * (4 if sizes.receptors else 1)
+
+
+def _gains(sizes: Sizes) -> int:
+    """Solutions of all terms at the finest interval, and what is made of them at the end."""
+    most = max(sizes.terms * SENT_GAIN_BYTES, WRITTEN_GAIN_BYTES,
+               COMPARED_GAIN_BYTES if sizes.components else 0)
+    return gain_numbers(sizes) * (sizes.terms * (GAIN_BYTES + SNR_BYTES) + most)
 
 
 def _kept(sizes: Sizes) -> int:

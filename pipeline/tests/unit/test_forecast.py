@@ -43,7 +43,7 @@ def test_disk_by_hand():
     uvw = 10 * 10 * 2 * 24
     # stages, bands and the combined one, six images; and three of a stage; float32
     images = 2 * (3 * 6 + 3) * 64 * 64 * 4
-    gains = 10 * 5 * 4 * 2 * 21
+    gains = 10 * 5 * 4 * 2 * (16 + 1 + 8 + 4 + 8 + 4)  # and flag; amplitude, phase, their weights
     assert disk_bytes(SIZES) == vis + uvw + images + gains
 
 
@@ -52,6 +52,21 @@ def test_disk_without_loop_or_simulation_has_fewer_columns():
     alone = grown(selfcal=False)
     assert visibility_bytes(SIZES) - visibility_bytes(alone) == 400 * (8 + 4 + 1)
     assert disk_bytes(alone) < disk_bytes(SIZES)
+
+
+def test_gains_of_two_receptors_are_matrices():
+    """16 bytes and 64, of each term; a simulation's are besides compared with the truth."""
+    read = grown(components=0, stations=50, receptors=False)
+    both = dataclasses.replace(read, receptors=True)
+    numbers = 10 * 50 * 4
+    assert disk_bytes(both) - disk_bytes(read) == 3 * numbers * 2 * 41
+    # solutions with their signal-to-noise; all gains, and once more on their way
+    each = 2 * (16 + 8) + 2 * 2 * 16
+    assert driver_memory(both) - driver_memory(read) == 3 * numbers * each
+    alone, none = (dataclasses.replace(read, terms=n, selfcal=n > 0) for n in (1, 0))
+    # of a single term the most is as its table is written
+    assert driver_memory(alone) - driver_memory(none) == numbers * (24 + 3 * 16 + 1)
+    assert driver_memory(grown(stations=50)) - driver_memory(read) == numbers * (122 - 2 * 2 * 16)
 
 
 def test_memory_grows_with_images_and_partitions():

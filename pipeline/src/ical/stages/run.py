@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,6 @@ def _write_selfcal(
     loop: selfcal.SelfCalibration, result: selfcal.SelfcalResult,
 ) -> dict[str, Any]:
     """Images, gain tables and corrected visibilities of the accepted state; their quality."""
-    gains = loop.terms.gains(result.solutions, result.terms)
     beams = tuple(fit_beams(result.psf, imager.grid.cell))
     restored = files.ImageFiles(
         context, "selfcal", setup, edges, imager.cluster.threads).write_all(
@@ -169,31 +169,50 @@ def _write_selfcal(
     quality = _quality(context, imager, setup, restored, result.residual, beams)
     if not result.terms:
         return quality
-    cubes = [_whole_cube(imager.plan, setup, gains, k) for k in range(len(result.terms))]
-    used = np.concatenate([np.arange(*band) for band in imager.plan.bands])
-    for term, cube in zip(result.terms, cubes, strict=True):
-        table = gain_table(
-            term, setup.time, setup.antenna_names, setup.frequency[used], cube[:, :, used],
-            setup.products)
-        table.attrs["solution_intervals"] = loop.terms.intervals(term, used)
-        folder = context.store.stage_folder("selfcal")
-        write_dataset(table, folder / f"gains_{term}.zarr")
-        write_h5parm(table, folder / f"gains_{term}.h5", setup.antenna_positions,
-                     setup.phase_centre)
-    imager.write_corrected(gains)
+
+    def cube(term: str) -> np.ndarray:
+        return _whole_cube(imager.plan, setup, loop.terms.gains(result.solutions, term))
+
+    for term in result.terms:
+        _write_gains(context, imager.plan, setup, loop, term, cube(term))
+    imager.write_corrected(loop.terms.gains(result.solutions, result.terms))
     if not isinstance(setup, Setup):
         return quality
+    product = reduce(np.multiply, map(cube, result.terms))
     injected = model.injected_gains(context.parameters, setup)
-    return quality | truth.phase_quality(np.prod(cubes, axis=0), injected, setup)
+    return quality | truth.phase_quality(product, injected, setup)
+
+
+def _write_gains(
+    context: RunContext, plan: Plan, setup: Observed, loop: selfcal.SelfCalibration, term: str,
+    cube: np.ndarray,
+) -> None:
+    """One term's gains as a table, in both forms; of all terms at once they would fill memory."""
+    used = _used(plan)
+    table = gain_table(term, setup.time, setup.antenna_names, setup.frequency[used], cube,
+                       setup.products)
+    table.attrs["solution_intervals"] = loop.terms.intervals(term, used)
+    folder = context.store.stage_folder("selfcal")
+    write_dataset(table, folder / f"gains_{term}.zarr")
+    write_h5parm(table, folder / f"gains_{term}.h5", setup.antenna_positions, setup.phase_centre)
+
+
+def _used(plan: Plan) -> np.ndarray:
+    """The channels of the bands that there are data of, (chan,)."""
+    return np.concatenate([np.arange(*band) for band in plan.bands])
 
 
 def _whole_cube(
-    plan: Plan, setup: Observed, gains: dict[str, Sequence[np.ndarray]], term: int
+    plan: Plan, setup: Observed, gains: dict[str, Sequence[np.ndarray]]
 ) -> np.ndarray:
-    """One term's gains of all partitions put together, (time, ant, chan), or (..., 2, 2)."""
-    matrix = next(iter(gains.values()))[term].shape[3:]
-    shape = (setup.time.size, len(setup.antenna_names), setup.frequency.size, *matrix)
+    """One term's gains of all partitions put together, (time, ant, chan), or (..., 2, 2).
+
+    Of the channels in use; `gains` are of that term alone.
+    """
+    used, matrix = _used(plan), next(iter(gains.values()))[0].shape[3:]
+    shape = (setup.time.size, len(setup.antenna_names), used.size, *matrix)
     cube = np.full(shape, np.nan, complex)
     for partition in plan.partitions:
-        cube[slice(*partition.times), :, slice(*partition.channels)] = gains[partition.name][term]
+        first, last = np.searchsorted(used, partition.channels)
+        cube[slice(*partition.times), :, first:last] = gains[partition.name][0]
     return cube
