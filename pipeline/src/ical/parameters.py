@@ -395,8 +395,9 @@ class Selfcal(Section):
         "case those without data; without a start model the first ones below 1, unless the loop "
         "comes back to them")
     outlier_mad: float | None = Field(
-        None, gt=0, description="flag gain amplitudes farther from their antenna's median than "
-        "this many times 1.4826 median absolute deviations; null: none")
+        None, gt=0, description="flag gain amplitudes farther from their antenna's median, over "
+        "all times and channels, than this many times 1.4826 median absolute deviations; null: "
+        "none")
     clean: MinorLoop | None = Field(
         None, description="what deconvolution does differently here; the rest as in imaging.clean")
     start_model: str | None = Field(
