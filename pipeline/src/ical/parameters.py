@@ -237,7 +237,8 @@ class Imaging(Section):
         description="sub-bands imaged apart and cleaned jointly; null: each at most "
         "1 % of its frequency wide, and at most 8 unless the data cost more than their images")
     weighting: Literal["natural", "uniform", "briggs"] = Field(
-        "natural", description="weighting of the visibilities: natural, uniform or briggs")
+        "natural", description="weighting of the visibilities: natural, uniform or briggs; the "
+        "uv-density is that of the data before calibration, also where they are corrected")
     robust: float = Field(
         0.0, ge=-2, le=2, description="robustness of briggs weighting: -2 near uniform, 2 natural")
     joint_density: bool = Field(
