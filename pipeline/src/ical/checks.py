@@ -242,6 +242,12 @@ def _start_gains(p: Parameters) -> Problems:
             yield Problem("selfcal.fixed_terms", f"{term} needs gains to be fixed to; name it in "
                           f"selfcal.terms and its table in selfcal.start_gains.{term}.",
                           ("selfcal.terms", "selfcal.start_gains"))
+        for other in s.terms[:max(s.terms.find(term), 0)]:
+            kinds = {getattr(s.jones, term), getattr(s.jones, other)}
+            if other not in s.fixed_terms and "full" in kinds and "scalar" not in kinds:
+                yield Problem("selfcal.terms", f"{other} is solved on data corrected by {term}, "
+                              f"which is fixed, and their matrices can't change places: name "
+                              f"{term} before {other}.", ("selfcal.fixed_terms", "selfcal.jones"))
         for name in ("solution_interval", "solution_bandwidth", "smoothing_time",
                      "smoothing_frequency", "interpolation"):
             if getattr(getattr(s, name), term) not in (None, "nearest"):

@@ -281,7 +281,7 @@ def _spanning(loop: Selfcal, shape: Shape, plan: Plan) -> int:
     if len(plan.partitions) == len(plan.bands):
         return 0
     counts: list[int] = []
-    for term in loop.terms:
+    for term in loop.in_order:
         asked, fixed = getattr(loop.solution_interval, term), term in loop.fixed_terms
         if not counts and (fixed or not (asked or term == "B" or _takes_neighbours(loop, term))):
             continue

@@ -365,7 +365,8 @@ class Selfcal(Section):
         "cycle, and from which the solver of a term starts")
     fixed_terms: str = Field(
         "", pattern=r"^[TGB]*$",
-        description="which of T, G and B are applied as start_gains has them and never solved")
+        description="which of T, G and B are applied as start_gains has them and never solved; the "
+        "others are solved on data corrected by them, wherever in terms they stand")
     robust_terms: str = Field(
         "", pattern=r"^[TGB]*$",
         description="which of T, G and B are solved with robust weights (Student's t), so that "
@@ -408,6 +409,12 @@ class Selfcal(Section):
     flux_scale: Literal["data", "model"] = Field(
         "data", description="amplitude gains leave the flux scale as it is in the data (data), or "
         "bring it to that of start_model (model), however far off the data are")
+
+    @property
+    def in_order(self) -> str:
+        """The terms as they are applied: the fixed ones first, or what is solved before one of them
+        would take part of it, and the data were corrected by that twice."""
+        return "".join(sorted(self.terms, key=lambda term: term not in self.fixed_terms))
 
 
 class Quality(Section):

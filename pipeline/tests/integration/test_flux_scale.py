@@ -105,9 +105,22 @@ def test_phases_do_not_depend_on_amplitudes_that_are_given(one_worker, tmp_path,
                       flux_scale="data", fixed_terms=fixed, solution_interval=interval)
     history = store.read_stage("selfcal")["history"]
     assert {(c["terms"], c["flagged_fraction"], c["reason"][:3]) for c in history} == {
-        ("TG", 0.0, "rms")}
+        ("GT" if fixed else "TG", 0.0, "rms")}
     # a blank start leaves the positions, and with them gradients of phase, to some degree open
     assert_recovered(store, gain, most=0.05)
+
+
+@pytest.mark.parametrize("terms", ["TG", "GT"])
+def test_what_is_fixed_is_no_part_of_what_is_solved(one_worker, tmp_path, terms):
+    """Wherever in the terms it stands: its phases are not those of T, which has every time."""
+    fast, generator = injected(1.0), np.random.default_rng(9)
+    slow = np.exp(1j * generator.normal(size=(1, ARRAY.n_antenna, 1))) * np.abs(fast[:1])
+    gain = slow * fast / np.abs(fast)
+    write_dataset(gain_table("G", TIME[:1], NAMES, FREQUENCY, slow), tmp_path / "known.zarr")
+    store = calibrate(tmp_path, one_worker, gain, start_gains={"G": "known.zarr"}, fixed_terms="G",
+                      flux_scale="data", terms=terms, solution_interval={"T": 60.0})
+    assert {c["terms"] for c in store.read_stage("selfcal")["history"]} == {"GT"}
+    assert_recovered(store, gain)
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])

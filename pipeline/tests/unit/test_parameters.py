@@ -459,3 +459,24 @@ def test_the_flux_scale_of_a_model_needs_amplitudes_that_are_free(tmp_path, chan
         (found,) = mistakes(path)
         assert found.startswith("selfcal.f")
         assert words in found
+
+
+@pytest.mark.parametrize(("terms", "kinds", "wrong"), [
+    ("TGB", {"T": "diagonal", "B": "full"}, "T"), ("TGB", {"G": "full", "B": "diagonal"}, "G"),
+    ("BTG", {"T": "diagonal", "B": "full"}, None), ("TGB", {"B": "full"}, None),
+    ("TGB", {"T": "diagonal", "B": "diagonal"}, None)])
+def test_fixed_matrices_come_first_where_their_place_matters(tmp_path, terms, kinds, wrong):
+    """Numbers may be multiplied in any order, and diagonal matrices; others not."""
+    smallest_ms(tmp_path / "some.ms")
+    write_dataset(gain_table("B", np.zeros(1), ("a", "b"), np.array([1e8]),
+                             np.ones((1, 2, 1, 2, 2), complex)), tmp_path / "b.zarr")
+    path = write(tmp_path, {
+        "input.measurement_set": "some.ms", "imaging.bands": None, "selfcal.terms": terms,
+        "selfcal.jones": kinds, "selfcal.fixed_terms": "B", "selfcal.start_gains.B": "b.zarr"},
+        drop="observation")
+    if wrong is None:
+        assert load(path).selfcal.in_order == "BTG"
+    else:
+        (found,) = mistakes(path)
+        assert found.startswith(f"selfcal.terms: {wrong} is solved on data corrected by B, which")
+        assert f"name B before {wrong}." in found

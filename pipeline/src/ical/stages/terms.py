@@ -59,9 +59,9 @@ class GainTerms:
         snr = self._sample_snr(imager, unit_noise)
         self._noise_is_known = unit_noise is not None
         self.doubts: list[str] = []
-        self.blocks = {name: self._term(name, snr) for name in parameters.selfcal.terms}
+        self.blocks = {name: self._term(name, snr) for name in parameters.selfcal.in_order}
         self.begun = dict(self._read_gains())
-        first, terms = parameters.selfcal.first_cycle, parameters.selfcal.terms
+        first, terms = parameters.selfcal.first_cycle, parameters.selfcal.in_order
         # a term that has gains to start from is there from the beginning
         self.schedule = Schedule(
             terms, {t: 1 if t in self.begun else getattr(first, t) for t in terms},
@@ -111,7 +111,7 @@ class GainTerms:
         """Whether a later term begins with amplitudes: data have them when this one is solved, and
         the model, which is one of data that were corrected by them, does not."""
         selfcal = self._parameters.selfcal
-        later = selfcal.terms[selfcal.terms.index(name) + 1:]
+        later = selfcal.in_order[selfcal.in_order.index(name) + 1:]
         return any(MODES[t] != "phase" and getattr(selfcal.start_gains, t) for t in later)
 
     def _doubt(
