@@ -34,6 +34,14 @@ case $1 in
 esac
 """
 
+#: The head of a play that sees the variables of the role.
+VARIABLES = f"""
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [{ROLE}/defaults/main.yml, {ROLE}/vars/main.yml]
+  tasks:"""
+
 
 @pytest.mark.parametrize(("options", "limit"), [
     ([], str(2**30)), (["pipeline_fetch_limit=2M"], str(2 * 2**20)),
@@ -41,15 +49,10 @@ esac
     (["fetch_visibilities=false"], "0"), (['{"fetch_visibilities": false}'], "0")])
 def test_the_options_make_one_limit(playbook, tmp_path, options, limit):
     told = tmp_path / "play.yml"
-    told.write_text(f"""
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  vars_files: [{ROLE}/defaults/main.yml, {ROLE}/vars/main.yml]
-  tasks:
-    - command: {{argv: [printf, "limit is <%s>", "{{{{ pipeline_fetch_bytes }}}}"]}}
+    told.write_text(VARIABLES + """
+    - command: {argv: [printf, "limit is <%s>", "{{ pipeline_fetch_bytes }}"]}
       register: printed
-    - debug: {{var: printed.stdout}}
+    - debug: {var: printed.stdout}
 """)
     result = playbook(str(told), *(word for option in options for word in ("-e", option)))
     assert re.findall("limit is <(.*)>", result.stdout)[-1] == limit, result.stdout
@@ -58,12 +61,7 @@ def test_the_options_make_one_limit(playbook, tmp_path, options, limit):
 @pytest.mark.parametrize("run", [None, "reference", "my run's.yml"])
 def test_the_command_told_goes_on_with_the_same_run(playbook, tmp_path, run):
     told = tmp_path / "play.yml"
-    told.write_text(f"""
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  vars_files: [{ROLE}/defaults/main.yml, {ROLE}/vars/main.yml]
-  tasks:
+    told.write_text(VARIABLES + f"""
     - copy: {{dest: {tmp_path}/told, content: "{{{{ [pipeline_run, pipeline_again] | to_json }}}}"}}
 """)
     options = [] if run is None else ["-e", json.dumps({"ical_run": run})]
