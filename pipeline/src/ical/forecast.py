@@ -295,8 +295,7 @@ def _spanning(loop: Selfcal, shape: Shape, plan: Plan) -> int:
 
 def _takes_neighbours(loop: Selfcal, term: str) -> bool:
     return bool(getattr(loop.smoothing_time, term) or getattr(loop.smoothing_frequency, term)
-                or getattr(loop.interpolation, term) == "linear"
-                or (loop.outlier_mad is not None and term != "T"))
+                or getattr(loop.interpolation, term) == "linear")
 
 
 def _sizes(parameters: Parameters, shape: Shape, plan: Plan) -> Sizes:

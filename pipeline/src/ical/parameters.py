@@ -397,9 +397,10 @@ class Selfcal(Section):
         "case those without data; without a start model the first ones below 1, unless the loop "
         "comes back to them")
     outlier_mad: float | None = Field(
-        None, gt=0, description="flag gain amplitudes farther from their antenna's median, over "
-        "all times and channels, than this many times 1.4826 median absolute deviations; null: "
-        "none")
+        None, gt=0, description="flag gain amplitudes farther from their antenna's median than "
+        "this many times 1.4826 median absolute deviations; null: none. The median is of what is "
+        "solved at once, a partition unless the term is smoothed or its intervals span several: "
+        "where that is one or two intervals, nothing is flagged")
     clean: MinorLoop | None = Field(
         None, description="what deconvolution does differently here; the rest as in imaging.clean")
     start_model: str | None = Field(

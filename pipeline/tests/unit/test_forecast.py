@@ -137,8 +137,6 @@ def test_what_spans_partitions_is_counted_over_all_of_them():
     assert 11 * 96 <= asked.spanning <= 12 * 96
     smoothed = many_blocks(smoothing_time={"T": 60.0, "G": None, "B": None})
     assert smoothed.spanning == 239 * 96
-    assert many_blocks(outlier_mad=6.0).spanning == 239 * 96
-    assert many_blocks(outlier_mad=6.0, terms="T").spanning == 0
     fixed = many_blocks(terms="TGB", fixed_terms="B")
     assert fixed.spanning == 0
 

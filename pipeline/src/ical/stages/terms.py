@@ -175,14 +175,11 @@ class GainTerms:
     def _is_local(self, term: chain.TermBlocks) -> bool:
         """Whether every interval of a term lies inside one partition, and takes no neighbours.
 
-        A fixed term needs no other partition, wherever its intervals end. Outlying amplitudes are
-        those far from the median of all intervals: a partition may have just one.
+        A fixed term needs no other partition, wherever its intervals end.
         """
         if term.mode == chain.FIXED:
             return True
         if any(self._smoothing_widths(term.name)) or self._is_interpolated(term.name):
-            return False
-        if self._parameters.selfcal.outlier_mad is not None and term.mode != "phase":
             return False
         partitions = self._plan.partitions
         return (is_inside(term.time_block, [p.times for p in partitions])
