@@ -14,7 +14,8 @@ done
 container=$(docker ps --quiet --filter "$filter")
 # not followed: a pipe would be waited for until the line after
 until docker logs "$container" 2>&1 | grep --quiet "\"cycle\": $before,"; do
-  [ -n "$(docker ps --quiet --filter "id=$container")" ] && [ "$(date +%s)" -lt "$end" ]
+  [ -n "$(docker ps --quiet --filter "id=$container")" ]
+  [ "$(date +%s)" -lt "$end" ]
   sleep 0.2
 done
 exec "$@"

@@ -101,7 +101,7 @@ def system() -> dict:
 def existing(path: str) -> str:
     """This folder, or that in which it will be."""
     while not os.path.exists(path):
-        path = os.path.dirname(path)
+        path = os.path.dirname(path) or "/"
     return path
 
 

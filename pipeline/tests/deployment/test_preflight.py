@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[3]
      "give fewer dask_workers, each more dask_threads, or a larger swarm_subnet."),
     ("dask_dashboard_port=99999", "dask_dashboard_port (99999) 1 to 65535."),
     ('{"dask_inputs": ["srv"]}', "dask_inputs (srv) must be absolute paths."),
+    ('{"docker_daemon_options": {"data-root": "docker"}}', "The data-root of "
+     "docker_daemon_options is docker; give an absolute path."),
     ("dask_inputs=/srv,/ms pipeline_stages=image", "dask_inputs, pipeline_stages are lists, which "
      """on the command line is typed as -e '{"dask_inputs": ["/srv", "/ms"], """
      """"pipeline_stages": ["image"]}'."""),

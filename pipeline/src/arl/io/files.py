@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -47,6 +47,9 @@ def flush(path: Path) -> None:
 
 
 def flush_tree(folder: Path) -> None:
-    """Wait until all that a folder holds is on the disk."""
-    for path in (*folder.rglob("*"), folder):
-        flush(path)
+    """Wait until all that a folder holds is on the disk, less what goes away meanwhile, as another
+    process that writes the same may have it."""
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            flush(path)
+    flush(folder)
