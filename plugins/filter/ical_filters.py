@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -121,11 +122,15 @@ def with_paths(path: str, places: dict[str, str]) -> str:
 
 def role_options(roles: list[str], kind: str = "") -> list[str]:
     """Names of the variables that the named roles take, all or those of one type, from their argument_specs."""
-    folder = Path(__file__).resolve().parents[2] / "roles"
-    texts = [(folder / role / "meta/argument_specs.yml").read_text() for role in roles]
-    specs = [yaml.safe_load(text)["argument_specs"]["main"] for text in texts]
-    return [name for spec in specs for name, option in spec.get("options", {}).items()
+    return [name for role in roles for name, option in _options(role).items()
             if kind in ("", option.get("type", "str"))]
+
+
+@cache
+def _options(role: str) -> dict[str, dict]:
+    """A role's options, read once: a task asks for them again with each variable that is made of them."""
+    path = Path(__file__).resolve().parents[2] / "roles" / role / "meta/argument_specs.yml"
+    return yaml.safe_load(path.read_text())["argument_specs"]["main"].get("options", {})
 
 
 def overlapping(routes: list[str], subnets: list[str]) -> list[str]:
