@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import arl
 import ical
 from arl.errors import InputError
-from arl.io.files import replacing
+from arl.io.files import replacing, write_text
 from ical.parameters import Parameters
 from ical.runfile import NAMES_OR_PATHS, PATHS
 
@@ -70,9 +70,7 @@ def library_identity() -> str:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON atomically (indented, NaN refused)."""
-    text = json.dumps(data, indent=2, allow_nan=False) + "\n"
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arl.io.files import replacing
+from arl.io.files import write_text
 
 if TYPE_CHECKING:
     from ical.context import RunContext
@@ -37,11 +37,6 @@ def write(folder: Path) -> Report:
     if not run_read.parameters and not run_read.records:
         raise InputError(f"{folder} holds no run: there is no parameters.json in it.")
     report = assemble(run_read)
-    _replace(folder / "report.json", report.model_dump_json(indent=2) + "\n")
-    _replace(folder / "report.html", render(report, run_read))
+    write_text(folder / "report.json", report.model_dump_json(indent=2) + "\n")
+    write_text(folder / "report.html", render(report, run_read))
     return report
-
-
-def _replace(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

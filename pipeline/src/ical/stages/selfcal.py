@@ -110,7 +110,7 @@ class SelfCalibration:
             solved, residual = result.solutions, result.residual
             if result.matrices is not None:
                 left = ways[way][local[way]:]
-                joint = self.terms.solve_joint(result.matrices, left, before)
+                joint = self.terms.solve_joint(result.matrices, left, before, levels)
                 solved = {name: own | joint for name, own in solved.items()}
                 residual = imager.residual(model, self.terms.gains(solved, ways[way]))
             assert residual is not None

@@ -287,14 +287,15 @@ class GainTerms:
         return scale
 
     def solve_joint(
-        self, merged: chain.CellMatrices, terms: str, before: Solutions
+        self, merged: chain.CellMatrices, terms: str, before: Solutions, levels: dict[str, float]
     ) -> dict[str, chain.TermSolution]:
-        """Solve the terms whose intervals span partitions from the sum of their matrices."""
+        """Solve the terms whose intervals span partitions from the sum of their matrices; `levels`
+        are those of the solutions before."""
         known = self._known_jointly(merged, terms, before)
         solved, _ = tasks.solve_terms(
             merged, [self.blocks[name] for name in terms],
             {name: solution.gain for name, solution in known.items()},
-            self._conditioning(before), self._scale(terms, known, self.levels(before)),
+            self._conditioning(before), self._scale(terms, known, levels),
             self._smoothing(merged, terms))
         return solved
 
