@@ -31,8 +31,8 @@ def scaled_runs() -> dict[str, list[Parameters]]:
     base = load("reference-noise")
     return {
         "visibilities": [varied(base, name=f"times-{n}", samples=n) for n in (6, 11, 22, 44)],
-        "pixels": [varied(base, name=f"pixels-{n}", npixel=n) for n in (256, 512, 1024)],
-        "stations": [varied(base, name=f"radius-{int(r)}", r_max=r, samples=n)
+        "pixels": [varied(base, name=f"pixels-{n}", npixel=n) for n in (384, 512, 1024)],
+        "stations": [varied(base, name=f"radius-{int(r)}", r_max=r, samples=n, npixel=640)
                      for r, n in ((200.0, 51), (300.0, 11), (500.0, 3))],
     }
 

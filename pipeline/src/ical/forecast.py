@@ -253,7 +253,7 @@ def sizes_of_measurement_set(
     from arl.conventions import C
     from ical.stages.model import plan_run
 
-    longest = contents.longest_w * float(setup.frequency.max()) / C
+    longest = float(contents.longest[2]) * float(setup.frequency.max()) / C
     shape = Shape(setup.time.size, len(setup.antenna_names), setup.n_baseline,
                   setup.frequency.size, setup.npixel, setup.cell, longest, 0, _step(setup),
                   setup.inner, max(1, len(setup.products)))

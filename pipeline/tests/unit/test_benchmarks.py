@@ -73,6 +73,13 @@ def test_the_run_million_has_a_million_visibilities():
     assert setup.time.size * setup.n_baseline * setup.frequency.size > 1e6
 
 
+@pytest.mark.parametrize("run", [run for runs in scaled_runs().values() for run in runs],
+                         ids=lambda run: run.name)
+def test_every_scaled_run_can_be_imaged(run):
+    """No other grid or array makes an image that the data alias in."""
+    assert set_up(run).npixel == run.imaging.npixel
+
+
 def test_another_size_is_the_same_field():
     field = load("reference").imaging
     other = varied(load("reference"), name="x", npixel=256).imaging

@@ -213,8 +213,8 @@ def test_the_image_is_advised_from_the_data(tmp_path):
     assert field / cell <= sizes.npixel < 1.1 * field / cell + 2
     shorter = sizes_of(run_of(tmp_path, "imaging: {uv_range: {max_m: 150}}"))
     assert field / cell / 2 <= shorter.npixel < 1.1 * field / cell / 2 + 2
-    wider = sizes_of(run_of(tmp_path, f"imaging: {{cell_rad: {2 * cell}}}"))
-    assert wider.npixel == shorter.npixel
+    wider = sizes_of(run_of(tmp_path, f"imaging: {{cell_rad: {1.25 * cell}}}"))
+    assert field / cell / 1.25 <= wider.npixel < 1.1 * field / cell / 1.25 + 2
 
 
 @pytest.mark.parametrize(("text", "products"), [("", 1), ("selfcal: {jones: {G: diagonal}}", 4)])

@@ -82,7 +82,7 @@ class Contents:
     antenna1, antenna2: indices into these, antenna1 < antenna2, (baseline,).
     phase_centre: right ascension and declination, rad.
     diameters: of the antennas, m (antenna,); 0 where the file does not know one.
-    longest, longest_w: the largest absolute coordinate of the baselines, and w alone, m.
+    longest: the largest |u|, |v| and |w| of the baselines, m (3,).
     """
 
     selection: Selection
@@ -100,8 +100,7 @@ class Contents:
     antenna2: np.ndarray
     phase_centre: tuple[float, float]
     diameters: np.ndarray
-    longest: float
-    longest_w: float
+    longest: np.ndarray
 
     @property
     def diameter(self) -> float:
@@ -253,7 +252,7 @@ def describe(
     """Look through the rows of a selection for its times, baselines and their lengths.
 
     Baselines shorter than `min_baseline` or longer than `max_baseline` (m) do not count in
-    `longest` and `longest_w`, which are 0 where none is left.
+    `longest`, which is 0 where none is left.
 
     Raises
     ------
@@ -268,7 +267,7 @@ def describe(
         time = rows.getcol("TIME")
         interval = _integration(time, rows.getcol("INTERVAL"))
         first, second = rows.getcol("ANTENNA1"), rows.getcol("ANTENNA2")
-        longest, longest_w = _extent(rows, min_baseline, max_baseline)
+        longest = _extent(rows, min_baseline, max_baseline)
     grid = _group_times(time, interval)
     numbers = np.unique(np.concatenate([first, second]))
     pairs = np.unique(_codes(first, second))
@@ -281,7 +280,7 @@ def describe(
         bool(order[0] > order[-1]), width, frame, _names(selection.path, numbers), numbers,
         _positions(selection.path, numbers),
         np.searchsorted(numbers, pairs >> 32), np.searchsorted(numbers, pairs & 0xFFFFFFFF),
-        _phase_centre(selection), _diameters(selection.path, numbers), longest, longest_w)
+        _phase_centre(selection), _diameters(selection.path, numbers), longest)
 
 
 def has_baseline(selection: Selection, shortest: float | None, longest: float | None) -> bool:
@@ -292,18 +291,14 @@ def has_baseline(selection: Selection, shortest: float | None, longest: float | 
                    for start in range(0, rows.nrows(), CHUNK_ROWS))
 
 
-def _extent(
-    rows: Any, shortest: float | None, longest: float | None
-) -> tuple[float, float]:
-    """The largest |u|, |v| or |w|, and the largest |w|, m."""
-    largest = largest_w = 0.0
+def _extent(rows: Any, shortest: float | None, longest: float | None) -> np.ndarray:
+    """The largest |u|, |v| and |w| of baselines in a range, m (3,); 0 where none is."""
+    largest = np.zeros(3)
     for start in range(0, rows.nrows(), CHUNK_ROWS):
         uvw = np.abs(rows.getcol("UVW", start, CHUNK_ROWS))
         uvw = uvw[in_uv_range(uvw, shortest, longest)]
-        if uvw.size:
-            largest = max(largest, float(uvw.max()))
-            largest_w = max(largest_w, float(uvw[:, 2].max()))
-    return largest, largest_w
+        largest = np.maximum(largest, uvw.max(axis=0, initial=0.0))
+    return largest
 
 
 def _codes(first: np.ndarray, second: np.ndarray) -> np.ndarray:

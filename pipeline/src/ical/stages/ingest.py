@@ -55,7 +55,7 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
     chosen, imaging = parameters.input, parameters.imaging
     used = imaging.uv_range
     found = measurement_set.describe(select(chosen), used.min_m, used.max_m)
-    if found.longest == 0:
+    if not found.longest.any():
         raise no_baseline(used, str(chosen.measurement_set))
     solved = parameters.selfcal.uv_range
     if not measurement_set.has_baseline(found.selection, solved.min_m, solved.max_m):
@@ -65,8 +65,8 @@ def set_up(parameters: Parameters) -> tuple[Contents, Observed]:
         raise InputError(f"{chosen.measurement_set} does not know the diameter of its antennas, "
                          f"and so no image size can be advised; give imaging.npixel or "
                          f"input.station_diameter.")
-    longest = np.array([found.longest, 0.0, 0.0])
-    npixel, inner, cell = image_size(imaging, longest, found.frequency, diameter or np.inf)
+    npixel, inner, cell = image_size(
+        imaging, found.longest, found.frequency, diameter or np.inf)
     catalogue_sources(parameters, found.phase_centre, npixel, cell)
     return found, Observed(
         found.time, found.integration_time, found.frequency, found.channel_width,

@@ -82,7 +82,8 @@ def image_size(
 
     Raises
     ------
-    InputError: the advice is an image that nobody can make.
+    InputError: the advice is an image that nobody can make, or the image asked for is of other
+    data: its field is smaller than the beam, or its pixels wider than half the finest fringe.
     """
     advice = advise(uvw, frequency, diameter=diameter, guard_band=imaging.guard_band,
                     rounding=imaging.size_rounding, cell=imaging.cell_rad)
@@ -99,9 +100,26 @@ def image_size(
         raise InputError(
             f"imaging.npixel: {npixel} pixels of {advice.cell:.3g} rad reach beyond the horizon; "
             f"give npixel, or make guard_band, clean_border or cell_rad smaller.")
+    _refuse_aliases(advice.cell, uvw, frequency)
     beam = C / (np.abs(uvw).max() * frequency.max())
     if inner * advice.cell < beam:
         raise InputError(
             f"imaging.cell_rad: {inner} pixels of {advice.cell:.3g} rad are smaller than the beam, "
             f"which is {beam:.3g} rad or more; make cell_rad or npixel larger.")
     return npixel, inner, advice.cell
+
+
+def _refuse_aliases(cell: float, uvw: np.ndarray, frequency: np.ndarray) -> None:
+    """Raise InputError where baselines have fringes that an image of these cells cannot show.
+
+    A grid of this cell ends at 1 / (2 cell) wavelengths, and what lies beyond would be taken for
+    a shorter baseline.
+    """
+    longest = float(np.abs(uvw[..., :2]).max())
+    shown = C / (2 * cell * float(frequency.max()))
+    if longest > shown:
+        raise InputError(
+            f"imaging.cell_rad: pixels of {cell:.3g} rad are too coarse for baselines of "
+            f"{longest:.4g} m, which need {cell * shown / longest:.3g} rad or less; leave cell_rad "
+            f"and npixel null to have them advised, or image shorter baselines "
+            f"(uv_range.max_m: {0.999 * shown:.4g}).")
