@@ -90,7 +90,7 @@ three-hosts: deployment
 	$(BIN)/molecule test -s cluster
 
 ALL_SCENARIOS := default cluster observed scale managers faults secure upgrade release soak
-test-all: suite ## everything there is: all tests and every scenario of molecule (hours)
+test-all: suite ## everything there is: all tests and every scenario of molecule but vm (hours)
 	$(MAKE) --no-print-directory molecule SCENARIOS="$(ALL_SCENARIOS)"
 
 bench: setup ## named runs against their bars, stages against their kernels: make bench [ARGS="overhead --pairs 5"]

@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from ansible.module_utils.ical_engine import Engine, EngineSilent
+from ansible.module_utils.ical_engine import SOCKET, Engine, EngineSilent
 from ansible.module_utils.ical_host import (
     DOCKER_PROCESSES,
     chains,
@@ -35,10 +34,12 @@ SWARM_PORTS = ("tcp 2377", "tcp 7946", "udp 7946", "udp 4789")
 SCHEDULER_PORT = "tcp 8786"
 #: Who listens for a container: the kernel's are of nobody that can be seen.
 OPENERS = (*DOCKER_PROCESSES, "kernel")
-DOCKER_PATHS = ("/etc/docker", "/var/lib/docker", "/var/lib/containerd", "/var/run/docker.sock",
-                "/var/run/docker.pid")
+DOCKER_PATHS = ("/etc/docker", "/etc/docker/daemon.json", "/var/lib/docker", "/var/lib/containerd", "/run/docker",
+                "/run/containerd", "/var/run/docker.sock", "/var/run/docker.pid")
 DOCKER_LINK = "docker0"
 GATEWAY = "docker_gwbridge"
+#: Bridges and VXLAN links as Docker names them, by the beginning of an identity.
+OUR_LINKS = re.compile(f"br-[0-9a-f]{{12}}$|vx-[0-9a-f]{{6}}|{GATEWAY}")
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,30 @@ class EngineView:
 
 
 def view(engine: Engine) -> EngineView:
-    """Read an engine; services, secrets and configs where it is a manager."""
+    """Read an engine; services, secrets and configs where it is a manager. Nothing of one that does not run.
+
+    Raises EngineSilent where it runs and does not answer: what it has is not gone.
+    """
     try:
         swarm = engine.get("/info")["Swarm"]
-        objects = {}
-        if swarm.get("ControlAvailable"):
-            objects = {kind: engine.get(f"/{kind}s") for kind in ("service", "secret", "config", "node")}
-        found = [engine.get(f"/containers/{item['Id']}/json") for item in
-                 engine.get("/containers/json", all="1")]
-        return EngineView(
-            [item for item in found if item], engine.get("/networks"),
-            engine.get("/volumes")["Volumes"] or [], engine.get("/images/json"), swarm, objects)
     except EngineSilent:
+        # the file of the engine that listens where engines do
+        if engine.path == SOCKET and engine_runs():
+            raise
         return EngineView([], [], [], [], {}, {})
+    objects = {}
+    if swarm.get("ControlAvailable"):
+        objects = {kind: engine.get(f"/{kind}s") for kind in ("service", "secret", "config", "node")}
+    found = [engine.get(f"/containers/{item['Id']}/json") for item in engine.get("/containers/json", all="1")]
+    return EngineView(
+        [item for item in found if item], engine.get("/networks"),
+        engine.get("/volumes")["Volumes"] or [], engine.get("/images/json"), swarm, objects)
+
+
+def engine_runs(pid_file: str = "/var/run/docker.pid") -> bool:
+    """Whether the engine that left this file is there."""
+    pid = text(pid_file).strip()
+    return pid.isdigit() and os.path.exists(f"/proc/{pid}")
 
 
 def engine_things(seen: EngineView) -> list[Thing]:
@@ -138,8 +150,7 @@ def foreign(seen: EngineView) -> set[str]:
     for item in seen.containers:
         if not is_ours(item["Name"].lstrip("/"), item["Config"]["Labels"]):
             known |= {item["Id"], item["NetworkSettings"]["SandboxKey"].replace("/var/run", "/run"),
-                      (item["GraphDriver"]["Data"] or {}).get("MergedDir", ""),
-                      str(Path(item.get("HostsPath") or "/x").parent / "mounts/shm")}
+                      (item["GraphDriver"]["Data"] or {}).get("MergedDir", "")}
             known |= published(item["NetworkSettings"].get("Ports") or {})
     for item in seen.networks:
         if network_thing(item, seen.active).owner == "other":
@@ -159,8 +170,7 @@ def link_things(known: set[str], active: bool) -> list[Thing]:
         if name == DOCKER_LINK:
             return "docker"
         foreign_gateway = name == GATEWAY and active
-        return "other" if name in known or foreign_gateway or not name.startswith(
-            ("br-", "vx-", GATEWAY)) else "ours"
+        return "other" if name in known or foreign_gateway or not OUR_LINKS.match(name) else "ours"
 
     return [Thing("link", name, owner(name), kind) for name, kind in links().items()]
 
@@ -195,8 +205,13 @@ def process_things(known: set[str]) -> list[Thing]:
 def mount_things(root: str, known: set[str]) -> list[Thing]:
     """Mounts that Docker makes for containers, of nobody that is still there."""
     places = (f"{root}/overlay2/", f"{root}/containers/", f"{root}/fuse-overlayfs/")
-    return [Thing("mount", target, "other" if target in known else "ours")
-            for target in mounts() if target.startswith(places)]
+
+    def owner(target: str) -> str:
+        # of a container its shared memory, and the secrets and configurations of its service
+        container = target.removeprefix(f"{root}/containers/").split("/")[0]
+        return "other" if target in known or container in known else "ours"
+
+    return [Thing("mount", target, owner(target)) for target in mounts() if target.startswith(places)]
 
 
 def namespace_things(known: set[str], active: bool) -> list[Thing]:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import functools
 import http.client
 import json
+import os
 import socket
 import urllib.parse
+from collections.abc import Mapping
 
+#: Of the engine of a host.
+SOCKET = "/var/run/docker.sock"
 #: The version of the API that is spoken, of engine 20.10, where the engine still does.
 API = (1, 41)
 SERVICE_LABEL = "com.docker.swarm.service.name"
@@ -40,6 +44,24 @@ class _SocketConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+def socket_of(environment: Mapping[str, str]) -> str:
+    """The socket of the engine that Docker's own commands and modules speak with, as far as it is one of this host."""
+    host = environment.get("DOCKER_HOST", "")
+    return host[len("unix://"):] if host.startswith("unix://") else SOCKET
+
+
+def strayed(environment: Mapping[str, str], config: dict) -> str:
+    """What sends Docker's commands to another engine than that at socket_of(); "" where nothing does.
+
+    `config` is the configuration of Docker's client; it acts where no variable does.
+    """
+    host = environment.get("DOCKER_HOST", "")
+    if host:
+        return "" if host.startswith("unix://") else f"DOCKER_HOST is {host}"
+    context = environment.get("DOCKER_CONTEXT") or config.get("currentContext") or "default"
+    return "" if context == "default" else f"the context in use is {context}"
+
+
 def spoken_version(told: dict) -> str:
     """Version of the API to speak with an engine that tells this of itself: newer ones have left the old behind."""
     oldest = tuple(int(part) for part in told.get("MinAPIVersion", "0.0").split("."))
@@ -49,8 +71,8 @@ def spoken_version(told: dict) -> str:
 class Engine:
     """One engine; every method is one GET."""
 
-    def __init__(self, path: str = "/var/run/docker.sock", timeout: float = 20.0) -> None:
-        self.path = path
+    def __init__(self, path: str = "", timeout: float = 20.0) -> None:
+        self.path = path or socket_of(os.environ)
         self.timeout = timeout
 
     @functools.cached_property

@@ -197,7 +197,7 @@ def parse_routes(table: str) -> list[str]:
     for row in (line.split() for line in table.splitlines()[1:]):
         address, mask = (int.from_bytes(bytes.fromhex(row[k]), "little") for k in (1, 7))
         if mask:
-            found.add(f"{ipaddress.IPv4Address(address)}/{mask.bit_count()}")
+            found.add(f"{ipaddress.IPv4Address(address)}/{bin(mask).count('1')}")
     return sorted(found)
 
 

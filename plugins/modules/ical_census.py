@@ -18,10 +18,6 @@ options:
     description: Folder of the deployment's state.
     type: path
     default: /var/lib/ical-swarm
-  docker_socket:
-    description: Path of the engine's socket.
-    type: path
-    default: /var/run/docker.sock
   docker_root:
     description: Folder of the engine's data.
     type: path
@@ -107,7 +103,6 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state_dir": {"type": "path", "default": "/var/lib/ical-swarm"},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "docker_root": {"type": "path", "default": "/var/lib/docker"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
@@ -121,7 +116,7 @@ def main() -> None:
     )
     wanted = module.params
     try:
-        things = take(Engine(wanted["docker_socket"]), wanted["state_dir"], wanted["docker_root"],
+        things = take(Engine(), wanted["state_dir"], wanted["docker_root"],
                       [f"tcp {port}" for port in wanted["ports"]], wanted["packages"])
     except EngineError as error:
         module.fail_json(msg=str(error))

@@ -15,10 +15,6 @@ options:
     description: Folder of the deployment's state.
     type: path
     default: /var/lib/ical-swarm
-  docker_socket:
-    description: Path of the engine's socket.
-    type: path
-    default: /var/run/docker.sock
   paths:
     description: Folders whose free space is wanted, beside that of the engine's data where it is on another filesystem.
     type: list
@@ -59,14 +55,17 @@ engine:
   type: dict
 """
 
+import importlib.util
 import os
 import platform
 import re
 import shutil
+import sys
 import time
+from collections.abc import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ical_engine import HOST_LABEL, SERVICE_LABEL, Engine, EngineError, EngineSilent
+from ansible.module_utils.ical_engine import HOST_LABEL, SERVICE_LABEL, Engine, EngineError, EngineSilent, strayed
 from ansible.module_utils.ical_host import (
     has_kernel_module,
     link_mtu,
@@ -96,6 +95,17 @@ def system() -> dict:
         "name": plain.get("PRETTY_NAME", "unknown"),
         "codename": plain.get("VERSION_CODENAME", ""),
     }
+
+
+def client_config(environment: Mapping[str, str]) -> str:
+    """The file with the configuration of Docker's client."""
+    return f"{environment.get('DOCKER_CONFIG') or os.path.expanduser('~/.docker')}/config.json"
+
+
+def isolated() -> str:
+    """This interpreter, where it is one of a virtual environment that lacks what modules of Docker import."""
+    lacks = any(importlib.util.find_spec(name) is None for name in ("docker", "requests"))
+    return sys.executable if sys.prefix != sys.base_prefix and lacks else ""
 
 
 def existing(path: str) -> str:
@@ -140,6 +150,7 @@ def describe_host(wanted: dict, root: str) -> dict:
         "machine": platform.machine(),
         "lacking": lacking_instructions(text("/proc/cpuinfo")),
         "python": platform.python_version(),
+        "isolated": isolated(),
         "root": os.geteuid() == 0,
         "init": text("/proc/1/comm").strip(),
         "cores": os.cpu_count(),
@@ -147,6 +158,7 @@ def describe_host(wanted: dict, root: str) -> dict:
         "free": free_space([*wanted["paths"], root]),
         "listeners": listeners(),
         "packages": packages(),
+        "strayed": strayed(os.environ, read_json(client_config(os.environ))),
         "dockerd": shutil.which("dockerd") or "",
         "state": {name: read_json(f"{wanted['state_dir']}/{name}.json") for name in names},
     }
@@ -251,7 +263,6 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state_dir": {"type": "path", "default": "/var/lib/ical-swarm"},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
             "paths": {"type": "list", "elements": "path", "default": []},
             "address": {"type": "str", "default": ""},
             "peers": {"type": "list", "elements": "str", "default": []},
@@ -259,7 +270,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    engine = Engine(module.params["docker_socket"])
+    engine = Engine()
     try:
         found = wait_for_engine(engine, module.params["timeout"])
     except EngineError as error:

@@ -40,10 +40,6 @@ options:
     description: Seconds to wait.
     type: int
     default: 90
-  docker_socket:
-    description: Path of the engine's socket.
-    type: path
-    default: /var/run/docker.sock
 """
 
 EXAMPLES = r"""
@@ -110,11 +106,10 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "swarm": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 90},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
         supports_check_mode=True,
     )
-    engine = Engine(module.params["docker_socket"])
+    engine = Engine()
     # in check mode nothing was removed, so there is nothing to wait for
     limit = time.monotonic() + (0 if module.check_mode else module.params["timeout"])
     while True:

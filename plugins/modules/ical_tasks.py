@@ -25,10 +25,6 @@ options:
     description: Seconds to wait; 0 only looks.
     type: int
     default: 120
-  docker_socket:
-    description: Path of the engine's socket.
-    type: path
-    default: /var/run/docker.sock
 """
 
 EXAMPLES = r"""
@@ -116,12 +112,11 @@ def main() -> None:
             "services": {"type": "list", "elements": "str", "required": True},
             "network": {"type": "str", "required": True},
             "timeout": {"type": "int", "default": 120},
-            "docker_socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
         supports_check_mode=True,
     )
     wanted = module.params
-    engine = Engine(wanted["docker_socket"])
+    engine = Engine()
     limit = time.monotonic() + wanted["timeout"]
     while True:
         try:

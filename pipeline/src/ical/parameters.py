@@ -88,7 +88,8 @@ class Sky(Section):
         "gleam", min_length=1,
         description="gleam, or the path of a FITS, VOTable or CSV catalogue")
     flux_limit: float = Field(
-        1.0, ge=0, description="use components of at least this catalogue flux, Jy at 200 MHz")
+        1.0, ge=0, description="use components of at least this flux, Jy at the "
+        "reference frequency of the catalogue (200 MHz unless a CSV names another)")
     primary_beam: str = Field(
         "airy", min_length=1, description="airy, none, or the path of a beam file")
     positions: Literal["exact", "pixel"] = Field(

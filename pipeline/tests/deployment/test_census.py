@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from unittest import mock
 
 import pytest
 from ansible.module_utils import ical_census as census
 from ansible.module_utils import ical_host as host
 from ansible.module_utils.ical_census import Thing
+from ansible.module_utils.ical_engine import SOCKET, EngineSilent
 
 BEFORE = [Thing("listener", "tcp 22", "other", "sshd"), Thing("package", "bash", "docker"),
           Thing("setting", "net.ipv4.ip_forward=0", "docker")]
@@ -68,6 +71,47 @@ def test_only_what_docker_opened_for_us_is_a_listener_of_ours(monkeypatch):
     ours = {thing.name for thing in census.listener_things(ports, True, theirs)
             if thing.owner == "ours"}
     assert ours == {"tcp 8787"}
+
+
+@pytest.mark.parametrize(("link", "owner"), [
+    ("br-0123456789ab", "ours"), ("br-ba9876543210", "other"), ("vx-001001-kq3vx", "ours"),
+    ("docker_gwbridge", "ours"), ("br-storage", "other"), ("vx-lan", "other"), ("eth0", "other")])
+def test_a_bridge_is_ours_by_a_name_that_docker_gives(monkeypatch, link, owner):
+    monkeypatch.setattr(census, "links", lambda: {link: "bridge"})
+    found = census.link_things({"br-ba9876543210"}, False)
+    assert [thing.owner for thing in found] == [owner]
+
+
+def test_mounts_of_somebody_elses_container_are_theirs(monkeypatch):
+    """The shared memory of any, the secrets of one of a service."""
+    folders = [f"/data/containers/{name}/mounts/{kind}" for name in (OURS, THEIRS)
+               for kind in ("shm", "secrets")]
+    monkeypatch.setattr(census, "mounts", lambda: ["/home", *folders])
+    found = census.mount_things("/data", {THEIRS})
+    assert [thing.owner for thing in found] == ["ours", "ours", "other", "other"]
+
+
+def test_an_engine_that_runs_and_does_not_answer_has_what_it_had(monkeypatch):
+    engine = mock.MagicMock(path=SOCKET)
+    engine.get.side_effect = EngineSilent("busy")
+    monkeypatch.setattr(census, "engine_runs", lambda: False)
+    assert census.view(engine) == census.EngineView([], [], [], [], {}, {})
+    monkeypatch.setattr(census, "engine_runs", lambda: True)
+    with pytest.raises(EngineSilent):
+        census.view(engine)
+    # silent in the middle of it
+    engine.get.side_effect = [{"Swarm": {}}, EngineSilent("busy")]
+    with pytest.raises(EngineSilent):
+        census.view(engine)
+
+
+def test_an_engine_runs_whose_process_is_there(tmp_path):
+    pid = tmp_path / "docker.pid"
+    assert not census.engine_runs(str(pid))
+    pid.write_text(str(os.getpid()))
+    assert census.engine_runs(str(pid))
+    pid.write_text("4194305")  # more than a kernel gives
+    assert not census.engine_runs(str(pid))
 
 
 def test_packages_are_ours_only_if_a_deployment_installed_them(monkeypatch):

@@ -42,7 +42,8 @@ GOOD = {
         "kernel": "6.1.0-18-amd64", "vxlan": True,
         "system": {"id": "debian", "version": "12", "name": "Debian GNU/Linux 12 (bookworm)",
                    "codename": "bookworm"},
-        "machine": "x86_64", "lacking": [], "memory": 8 * GIB, "free": {"/var/lib": 100 * GIB},
+        "machine": "x86_64", "lacking": [], "strayed": "", "isolated": "", "memory": 8 * GIB,
+        "free": {"/var/lib": 100 * GIB},
         "listeners": {"tcp 22": "sshd"},
         "state": {"docker": {}, "swarm": {}, "image": {}, "registry": {}},
     },
@@ -112,6 +113,13 @@ CASES: dict[str, tuple[str, dict, str]] = {
         "something listens on tcp 8787, tcp 5000, which the deployment needs"),
     "old engine": ("engine", {"engine.version": "19.03.8"},
                    "its Docker engine is 19.03.8; 20.10 or later is needed"),
+    "context": ("poor", {"host.strayed": "the context in use is prod"},
+                "docker asks another engine there than its own (the context in use is prod): unset "
+                "that"),
+    "interpreter": ("poor", {"host.isolated": "/opt/venv/bin/python"},
+                    "its ansible_python_interpreter /opt/venv/bin/python does not see the packages "
+                    "of the system, such as python3-docker, which modules of Docker need: leave it "
+                    "out, or make it with --system-site-packages"),
     "rootless": ("engine", {"engine.rootless": True},
                  "its Docker engine is rootless, and overlay networks need root"),
     "snap": ("ahead", {"engine.root": "/var/snap/docker/common/var-lib-docker"},

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 #: In place of plugins/modules/ical_probe.py: the manager that acts, which sees the worker as ready.
 PROBE = """#!/usr/bin/python
 from ansible.module_utils.basic import AnsibleModule
-module = AnsibleModule({"state_dir": {}, "docker_socket": {}}, supports_check_mode=True)
+module = AnsibleModule({"state_dir": {}}, supports_check_mode=True)
 nodes = [{"id": "n", "host": "worker", "state": "ready"}]
 module.exit_json(engine={"swarm_nodes": nodes})
 """

@@ -10,7 +10,14 @@ from unittest import mock
 
 import pytest
 import yaml
-from ansible.module_utils.ical_engine import Engine, EngineError, EngineSilent, spoken_version
+from ansible.module_utils.ical_engine import (
+    Engine,
+    EngineError,
+    EngineSilent,
+    socket_of,
+    spoken_version,
+    strayed,
+)
 
 from ical import overlay
 
@@ -204,6 +211,19 @@ def test_an_image_of_ours_is_looked_for_and_never_waited_for(load_plugin, answer
     ({"ApiVersion": "1.52", "MinAPIVersion": "1.44"}, "1.44")])
 def test_an_engine_is_spoken_to_in_a_version_that_it_knows(told, spoken):
     assert spoken_version(told) == spoken
+
+
+@pytest.mark.parametrize(("environment", "config", "told", "path"), [
+    ({}, {}, "", "/var/run/docker.sock"),
+    ({"DOCKER_HOST": "unix:///run/other.sock"}, {}, "", "/run/other.sock"),
+    ({"DOCKER_HOST": "unix:///run/other.sock"}, {"currentContext": "prod"}, "", "/run/other.sock"),
+    ({"DOCKER_HOST": "ssh://prod"}, {}, "DOCKER_HOST is ssh://prod", "/var/run/docker.sock"),
+    ({"DOCKER_CONTEXT": "prod"}, {}, "the context in use is prod", "/var/run/docker.sock"),
+    ({"DOCKER_CONTEXT": "default"}, {"currentContext": "prod"}, "", "/var/run/docker.sock"),
+    ({}, {"currentContext": "prod"}, "the context in use is prod", "/var/run/docker.sock")])
+def test_dockers_commands_are_to_act_on_the_engine_that_is_read(environment, config, told, path):
+    assert strayed(environment, config) == told
+    assert socket_of(environment) == path
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, EngineError), (503, EngineSilent)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -134,12 +135,18 @@ workers: {hosts: {one: }}
     assert "not 2 (one, two): move one of them" in told
 
 
-def test_certificates_that_have_expired_are_told_before_a_run(playbook, tmp_path):
+def test_certificates_that_have_expired_are_told_before_a_run(playbook, tmp_path, monkeypatch):
+    """Also where the controller's day begins earlier than that of its clock."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    ended = int(time.time()) - 60
     book = tmp_path / "expired.yml"
     book.write_text(f"""
 - hosts: one
   gather_facts: false
-  vars: {{dask_scheduler_address: x, dask_tls: true, dask_tls_known: {{tls: a, expires: 1}}}}
+  vars:
+    dask_scheduler_address: x
+    dask_tls: true
+    dask_tls_known: {{tls: a, expires: {ended}}}
   tasks: [{{include_role: {{name: {ROOT}/roles/pipeline}}}}]
 """)
     result = playbook("-i", "one,", "-c", "local", str(book))
@@ -353,7 +360,7 @@ def test_why_a_host_does_not_join_is_told_without_the_token(playbook, tmp_path):
     book = tmp_path / "tried.yml"
     book.write_text(TRIED)
     variables = {"swarm_attempt": "join the swarm of head at 192.0.2.1:2377", "swarm_hint": "x",
-                 "swarm_state_dir": str(tmp_path), "swarm_docker_socket": "/no.sock",
+                 "swarm_state_dir": str(tmp_path),
                  "swarm_tried": {"msg": "refused SWMTKN-1-4abc-9xyz: connection timed out."}}
     result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
     told = " ".join(result.stdout.split())
@@ -370,7 +377,7 @@ def test_why_a_host_does_not_join_is_told_without_the_token(playbook, tmp_path):
 TRYING = """#!/usr/bin/python
 from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
-module = AnsibleModule({"state_dir": {}, "docker_socket": {}})
+module = AnsibleModule({"state_dir": {}})
 asked = Path("ASKED")
 states = asked.read_text().split()
 asked.write_text(" ".join(states[1:] or states))
@@ -391,7 +398,7 @@ def test_an_engine_that_goes_on_joining_is_waited_for(playbook, tmp_path, says, 
     book = tmp_path / "tried.yml"
     book.write_text(TRIED)
     variables = {"swarm_attempt": "join the swarm of head", "swarm_hint": "x", "swarm_timeout": 3,
-                 "swarm_state_dir": "", "swarm_docker_socket": "", "swarm_tried": {"msg": says}}
+                 "swarm_state_dir": "", "swarm_tried": {"msg": says}}
     result = playbook("-i", "one,", "-c", "local", "-M", str(tmp_path), str(book), "-e",
                       json.dumps(variables))
     assert (result.returncode == 0) == joined, result.stdout
@@ -407,7 +414,7 @@ def test_a_swarm_that_a_host_did_not_get_into_is_not_taken_for_ours_later(playbo
     book.write_text(TRIED)
     record = tmp_path / "swarm.json"
     variables = {"swarm_attempt": "join the swarm of head", "swarm_hint": "x", "swarm_timeout": 3,
-                 "swarm_state_dir": str(tmp_path), "swarm_docker_socket": "",
+                 "swarm_state_dir": str(tmp_path),
                  "swarm_state_file": str(record), "swarm_engine": {"node_id": ""},
                  "swarm_tried": {"msg": "connection timed out"}}
     playbook("-i", "one,", "-c", "local", "-M", str(tmp_path), str(book), "-e",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,19 +37,89 @@ def engine_fixture(fake_engine):
     ({}, {"teardown_swarm_stays": True}, "membership of a swarm that ical-swarm did not make"),
 ])
 def test_docker_is_not_removed_with_what_is_somebody_elses(playbook, engine, tmp_path, added,
-                                                           variables, told):
+                                                           variables, told, monkeypatch):
     engine.answers |= added
     book = tmp_path / "strangers.yml"
     book.write_text(f"""
 - hosts: one
   gather_facts: false
-  tasks: [{{include_tasks: {ROOT}/roles/docker/tasks/strangers.yml}}]
+  tasks: [{{include_role: {{name: {ROOT}/roles/docker, tasks_from: strangers}}}}]
 """)
-    variables = {"docker_state_dir": str(tmp_path), "docker_socket": engine.path} | variables
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.path}")
+    variables = {"ical_state_dir": str(tmp_path)} | variables
     result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
     sentence = f"now carries {told}. Remove these, or tear down without teardown_purge."
     assert (result.returncode != 0) == bool(told), result.stdout
     assert (sentence in " ".join(result.stdout.split())) == bool(told), result.stdout
+
+
+@pytest.mark.parametrize(("role", "tasks", "told"), [
+    ("docker", "strangers", "nobody sees whether it carries what is somebody else's"),
+    ("swarm", "leave", "does not answer, and cannot leave its swarm")])
+def test_nothing_goes_or_is_forgotten_of_an_engine_that_falls_silent(
+        playbook, tmp_path, command, monkeypatch, role, tasks, told):
+    """It answered when teardown took stock; what it has, and its swarm, is as it was."""
+    command("dockerd", "#!/bin/sh\n")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    (tmp_path / "swarm.json").write_text('{"made_by_us": true}')
+    book = tmp_path / "silent.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  tasks: [{{include_role: {{name: {ROOT}/roles/{role}, tasks_from: {tasks}}}}}]
+""")
+    variables = {"ical_state_dir": str(tmp_path), "docker_timeout": 1, "swarm_timeout": 1}
+    result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
+    assert result.returncode != 0
+    assert told in " ".join(result.stdout.split())
+    assert (tmp_path / "swarm.json").exists()
+
+
+def role_variables(playbook, tmp_path, variables, shown):
+    """The value of an expression of the role docker's variables."""
+    book = tmp_path / "variables.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  vars_files: [{ROOT}/roles/docker/defaults/main.yml, {ROOT}/roles/docker/vars/main.yml]
+  tasks: [{{debug: {{msg: "{{{{ {shown} }}}}"}}}}]
+""")
+    return playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables)).stdout
+
+
+@pytest.mark.parametrize(("packages", "goes"), [
+    (["docker.io", "containerd"], True), (["docker-ce", "containerd.io"], True),
+    (["docker.io"], False)])
+def test_what_a_containerd_of_others_has_mounted_stays(playbook, tmp_path, packages, goes):
+    """The root filesystems of its containers are in that folder."""
+    told = role_variables(playbook, tmp_path, {"docker_known": {"packages": packages}},
+                          "docker_paths")
+    assert "/run/docker" in told
+    assert ("/run/containerd" in told) == goes
+
+
+def test_packages_that_others_installed_meanwhile_are_not_ours(playbook, tmp_path, monkeypatch):
+    """An installation was interrupted; an administrator repaired the host, and it goes on."""
+    there = subprocess.run(["dpkg-query", "-W", "-f", "${Package}\n"], text=True, check=True,
+                           capture_output=True).stdout.split()
+    ours, theirs = there[:2]
+    state = tmp_path / "docker.json"
+    state.write_text(json.dumps({
+        "status": "installing", "installed_by_us": True, "packages": [],
+        "packages_before": there[2:], "packages_asked": [ours]}))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    book = tmp_path / "install.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  tasks:
+    - include_role: {{name: {ROOT}/roles/docker, tasks_from: probe}}
+    - include_role: {{name: {ROOT}/roles/docker, tasks_from: install}}
+""")
+    variables = {"ical_state_dir": str(tmp_path), "docker_missing": []}
+    result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
+    assert result.returncode == 0, result.stdout
+    assert json.loads(state.read_text())["packages"] == [ours], theirs
 
 
 @pytest.mark.parametrize(("also", "told"), [
@@ -93,7 +164,7 @@ def test_images_go_by_their_names_and_with_every_base_that_we_pulled(playbook, e
   gather_facts: false
   tasks: [{include_role: {name: image, tasks_from: teardown}}]
 """)
-    variables = {"image_docker_socket": engine.path, "ical_state_dir": str(tmp_path),
+    variables = {"ical_state_dir": str(tmp_path),
                  "image_trust_root": str(tmp_path), "image_registry_unit": str(tmp_path / "unit"),
                  "teardown_purge": True, "image_base": "auto"}
     result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))

@@ -23,10 +23,12 @@ ANSWERS = {
 
 
 @pytest.fixture(name="engine")
-def engine_fixture(fake_engine):
-    """The socket of the engine."""
-    return fake_engine(lambda path: next(
+def engine_fixture(fake_engine, monkeypatch):
+    """The socket of the engine that every host has."""
+    path = fake_engine(lambda path: next(
         (answer for start, answer in ANSWERS.items() if path.startswith(start)), {})).path
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    return path
 
 
 @pytest.fixture(name="commands")
@@ -51,8 +53,8 @@ managers:
 workers: {{hosts: {{node1: {{}}}}}}
 all: {{vars: {{ansible_ssh_executable: {commands}/ssh}}}}
 """)
-    result = playbook("-i", str(inventory), "status.yml", "-e", f"dask_docker_socket={engine}",
-                      "-e", f"ical_state_dir={tmp_path / 'state'}")
+    result = playbook("-i", str(inventory), "status.yml", "-e",
+                      f"ical_state_dir={tmp_path / 'state'}")
     assert result.returncode == 0, result.stdout
     return " ".join(result.stdout.replace("'", "").split())
 
@@ -66,13 +68,15 @@ def test_the_status_tells_scheduler_dashboard_and_the_tunnel_to_it(playbook, tmp
 
 
 def test_of_the_managers_one_that_is_in_the_swarm_is_asked(playbook, tmp_path, engine, commands):
+    lines = (commands / "ssh").read_text().replace(
+        "exec", "export DOCKER_HOST=unix:///no.sock; exec")
+    (commands / "off").write_text(lines)
+    (commands / "off").chmod(0o755)
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(f"""
 managers:
   vars: {{ansible_ssh_executable: {commands}/ssh, ical_state_dir: {tmp_path}, ansible_user: root}}
-  hosts:
-    stopped: {{dask_docker_socket: {tmp_path}/no.sock}}
-    second: {{dask_docker_socket: {engine}}}
+  hosts: {{stopped: {{ansible_ssh_executable: {commands}/off}}, second: }}
 workers: {{hosts: {{stopped: , second: }}}}
 """)
     told = playbook("-i", str(inventory), "status.yml").stdout
@@ -84,7 +88,10 @@ workers: {{hosts: {{stopped: , second: }}}}
     ("ansible_ssh_executable: /usr/bin/ssh, ansible_host: 127.0.0.1, ansible_port: 1",
      "away does not answer: "),
     ("ansible_connection: local, ansible_python_interpreter: /no/python",
-     "away answers, but no module of Ansible runs there: ")])
+     "away answers, but no module of Ansible runs there: "),
+    # an inventory that makes every host become root, one of which wants a password for it
+    ("ansible_connection: local, ansible_become: true, ansible_become_user: them, "
+     "ansible_become_exe: /bin/false", "away answers, but no module of Ansible runs there: ")])
 def test_a_host_that_is_broken_does_not_hide_the_others(playbook, tmp_path, engine, commands,
                                                         broken, told):
     inventory = tmp_path / "hosts.yml"
@@ -92,8 +99,8 @@ def test_a_host_that_is_broken_does_not_hide_the_others(playbook, tmp_path, engi
 managers: {{hosts: {{node1: {{ansible_connection: local}}}}}}
 workers: {{hosts: {{node1: , away: {{{broken}}}}}}}
 """)
-    result = playbook("-i", str(inventory), "status.yml", "-e", f"dask_docker_socket={engine}",
-                      "-e", f"ical_state_dir={tmp_path / 'state'}")
+    result = playbook("-i", str(inventory), "status.yml", "-e",
+                      f"ical_state_dir={tmp_path / 'state'}")
     assert f"scheduler: tls://{ADDRESS}:8786" in result.stdout, result.stdout
     assert told in " ".join(result.stdout.split())
     assert result.returncode == 0

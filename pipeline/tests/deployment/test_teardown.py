@@ -86,7 +86,7 @@ def test_nothing_is_removed_from_an_engine_that_does_not_tell_what_it_carries(
     book.write_text(f"""
 - hosts: one
   gather_facts: false
-  module_defaults: {{ical_probe: {{docker_socket: {tmp_path}/docker.sock}}}}
+  environment: {{DOCKER_HOST: "unix://{tmp_path}/docker.sock"}}
   tasks:
     - include_tasks: {ROOT}/playbooks/tasks/stock.yml
     - debug: {{msg: "stuck {{{{ teardown_absent }}}}"}}
@@ -94,6 +94,29 @@ def test_nothing_is_removed_from_an_engine_that_does_not_tell_what_it_carries(
     result = playbook("-i", str(tmp_path / "hosts"), str(book), "-e",
                       json.dumps({"ical_state_dir": str(tmp_path), "teardown_purge": purge}))
     assert f"stuck {['one'] if stuck else []}" in result.stdout, result.stdout
+
+
+def test_an_engine_elsewhere_is_left_alone(playbook, tmp_path, monkeypatch):
+    """Its swarm would be left in place of that of the host."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
+    (tmp_path / "hosts").write_text("[managers]\none ansible_connection=local\n[workers]\none\n")
+    result = playbook("-i", str(tmp_path / "hosts"), "teardown.yml", "-e",
+                      f"ical_state_dir={tmp_path}")
+    assert result.returncode != 0
+    assert ("docker asks another engine than that of the host (DOCKER_HOST is "
+            "tcp://192.0.2.1:2375), and what is there would be removed: unset that. Nothing was "
+            "changed.") in " ".join(result.stdout.split())
+
+
+@pytest.mark.usefixtures("leak")
+def test_in_check_mode_what_is_there_is_no_failure(playbook, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    (tmp_path / "hosts").write_text("[managers]\none ansible_connection=local\n[workers]\none\n")
+    result = playbook("-i", str(tmp_path / "hosts"), "teardown.yml", "--check", "-e",
+                      f"ical_state_dir={tmp_path / 'state'}")
+    assert result.returncode == 0, result.stdout
+    assert "one: what would go of the deployment" in result.stdout
+    assert "tcp 8786" in result.stdout
 
 
 @pytest.mark.parametrize(("manager", "lost", "stops"), [

@@ -8,23 +8,28 @@ shift
 packages=$(echo "$*" | tr ' ' ',')
 export DEBIAN_FRONTEND=noninteractive
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/ical-bootstrap.XXXXXX")
+# others, such as a system's own updates, may be at work at the same time
+wait_for_lock='-o DPkg::Lock::Timeout=300'
 clean() {
-  if [ -s "$work/added" ]; then
-    xargs apt-get -qq -y purge <"$work/added" >/dev/null
+  if [ -s "$work/added" ] && ! xargs apt-get $wait_for_lock -qq -y purge <"$work/added" >/dev/null; then
+    echo "these packages came for the base of the image and could not be removed: $(xargs <"$work/added")" >&2
   fi
   rm -rf "$work"
 }
 trap clean EXIT
 # dash runs the trap of EXIT on a signal only if the signal ends the script by exit
 trap 'exit 1' INT TERM HUP
-installed() { dpkg-query -W -f '${Package}\n' | sort; }
 . /etc/os-release
 
-apt-get -qq update
+for turn in 1 2 3 4 5 6; do
+  ! apt-get -qq update || break
+  sleep 10
+done
 if ! command -v mmdebstrap >/dev/null; then
-  installed >"$work/before"
-  apt-get -qq -y install --no-install-recommends mmdebstrap >/dev/null
-  installed | comm -13 "$work/before" - >"$work/added"
+  # a package that is there already, and gets a newer version, has the one that it has in the third place
+  LC_ALL=C apt-get -s install --no-install-recommends mmdebstrap |
+    awk '$1 == "Inst" && $3 !~ /^\[/ { print $2 }' >"$work/added"
+  apt-get $wait_for_lock -qq -y install --no-install-recommends mmdebstrap >/dev/null
 fi
 
 # only the distribution's own archives: a third party's key may not be readable inside; apt leaves
@@ -39,7 +44,9 @@ if ! [ -s "$work/sources.list" ]; then
 fi
 apt-config dump | awk '/^Acquire::https?::(Proxy|CAInfo|Verify)/' >"$work/apt.conf"
 
+# apt.conf may hold the password of a proxy, and mmdebstrap would leave it in the image
 mmdebstrap --quiet --variant=minbase --mode=root --format=tar --aptopt="$work/apt.conf" \
+  --customize-hook='rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"' \
   --include="$packages" \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
   --dpkgopt='path-exclude=/usr/share/locale/*' \
