@@ -36,6 +36,8 @@ UNIX_EPOCH = 40587 * 86400.0
 #: Times nearer than this share of the integration are one.
 SAME_TIME = 0.1
 CHUNK_ROWS = 1_000_000
+#: What can be done about a phase centre that can't be read.
+SHIFT_FIRST = "shift it to a fixed J2000 direction first (phaseshift or mstransform of CASA)"
 
 
 @dataclass(frozen=True)
@@ -391,13 +393,46 @@ def _diameters(path: str, numbers: np.ndarray) -> np.ndarray:
 
 
 def _phase_centre(selection: Selection) -> tuple[float, float]:
-    with _opened(selection.path, "FIELD") as fields:
-        direction = fields.getcell("PHASE_DIR", selection.field)[0]
-        frame = fields.getcolkeywords("PHASE_DIR").get("MEASINFO", {}).get("Ref", "J2000")
+    """Right ascension in [0, 2 pi) and declination of the field, rad.
+
+    Raises
+    ------
+    InputError: they are in another frame than J2000 and ICRS, or change with time.
+    """
+    path, row = selection.path, selection.field
+    with _opened(path, "FIELD") as fields:
+        frame = _direction_frame(fields, row)
+        direction = fields.getcell("PHASE_DIR", row)
+        columns = fields.colnames()
+        order = int(fields.getcell("NUM_POLY", row)) if "NUM_POLY" in columns else 0
+        ephemeris = int(fields.getcell("EPHEMERIS_ID", row)) if "EPHEMERIS_ID" in columns else -1
     if frame not in ("J2000", "ICRS"):
-        raise InputError(f"{selection.path} gives its phase centre in {frame}; J2000 and ICRS "
-                         f"are read.")
-    return float(np.mod(direction[0], 2 * np.pi)), float(direction[1])
+        raise InputError(f"{path} gives its phase centre in {frame}; J2000 and ICRS are read: "
+                         f"{SHIFT_FIRST}, or correct its FIELD table.")
+    if ephemeris >= 0:
+        raise InputError(f"{path} has a phase centre that follows an ephemeris (EPHEMERIS_ID "
+                         f"{ephemeris}), and one that stays is read: {SHIFT_FIRST}.")
+    if direction[1:order + 1].any():
+        raise InputError(f"{path} has a phase centre that moves (NUM_POLY {order}, PHASE_DIR has "
+                         f"rates), and one that stays is read: {SHIFT_FIRST}.")
+    return float(np.mod(direction[0, 0], 2 * np.pi)), float(direction[0, 1])
+
+
+def _direction_frame(fields: Any, row: int) -> str:
+    """The frame of a row's PHASE_DIR, in words where it has no name.
+
+    Where it may differ from row to row (VarRefCol) a column holds its name, or a code that the
+    keywords name, as casacore's TableMeasRefDesc writes them.
+    """
+    keywords = fields.getcolkeywords("PHASE_DIR").get("MEASINFO", {})
+    if "VarRefCol" not in keywords:
+        return str(keywords.get("Ref", "J2000"))
+    code = fields.getcell(keywords["VarRefCol"], row)
+    if isinstance(code, str):
+        return code
+    names = keywords.get("TabRefTypes", ())
+    named = dict(zip(keywords.get("TabRefCodes", ()), names, strict=False))
+    return str(named.get(code, f"a frame of code {code}, which it does not name"))
 
 
 def read(
