@@ -130,6 +130,29 @@ def test_no_time_is_lost_where_the_integration_is_not_known(tmp_path, unknown, c
     assert contents_of(path).integration_time == pytest.approx(60.0 if count > 1 else 1.0)
 
 
+@pytest.mark.parametrize("unknown", [None, 0.0, np.nan])
+@pytest.mark.parametrize("short_first", [False, True])
+def test_dumps_of_different_lengths_are_times_of_their_own(tmp_path, short_first, unknown):
+    """Scans of 20 s and of 1 s: a tenth of the usual dump is more than a short one."""
+    length = np.repeat([20.0, 1.0], [30, 10])
+    if short_first:
+        length = length[::-1]
+    time = 1.5e9 + np.cumsum(length) - length / 2
+    rng = np.random.default_rng(4)
+    vis = (rng.normal(size=(40, PAIRS[0].size, FREQUENCY.size, 4, 2)) @ [1, 1j])
+    rows = all_rows(rng.normal(scale=100, size=(40, PAIRS[0].size, 3)), time, PAIRS, vis)
+    rows["INTERVAL"] = np.repeat(length, PAIRS[0].size)
+    if unknown is not None:
+        rows["INTERVAL"][7] = unknown
+    path = write_ms(tmp_path / "a.ms", rows, FREQUENCY)
+    dataset = whole(path)
+    np.testing.assert_allclose(dataset["time"].values, time, atol=1e-5)
+    assert not dataset["FLAG"].values.any()
+    expected = (vis[..., 0] + vis[..., 3]) / 2
+    np.testing.assert_allclose(dataset["VISIBILITY"].values[..., 0], expected, rtol=1e-5, atol=1e-6)
+    assert contents_of(path).integration_time == 20.0
+
+
 def test_a_row_without_a_baseline_is_flagged(tmp_path):
     """It would make every pixel of the image NaN."""
     uvw, vis = observed()
@@ -233,7 +256,8 @@ def test_what_can_not_be_used_is_refused(tmp_path):
     with pytest.raises(InputError, match="not a Measurement Set: it has no column TIME"):
         select(f"{path}/ANTENNA", "DATA", None, None)
     twice = {k: np.concatenate([v, v[:3]]) for k, v in rows_of(uvw, vis).items()}
-    with pytest.raises(InputError, match="3 rows of a time and baseline that another row has"):
+    with pytest.raises(InputError, match="3 rows of a time and baseline that another row has "
+                       r"too \(.*averaged by baseline\); split or expand"):
         contents_of(write_ms(tmp_path / "b.ms", twice, FREQUENCY))
 
 
