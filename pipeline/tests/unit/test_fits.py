@@ -24,17 +24,22 @@ HEADER = ImageHeader(5e-3, CENTRE, 100e6, 20e6, "Jy/beam", Beam(0.02, 0.01, 0.3)
                      "2018-01-01T08:00:00", "reference", "ical", "BARY")
 
 
-def test_a_source_lands_at_its_right_ascension_and_declination(tmp_path):
+#: At a pole a direction of north must be said: without LONPOLE files turn at just one of them.
+POLES = [(CENTRE[0], np.radians(dec)) for dec in (90.0, -90.0)]
+
+
+@pytest.mark.parametrize("centre", [CENTRE, *POLES])
+def test_a_source_lands_at_its_right_ascension_and_declination(tmp_path, centre):
     image = np.zeros((128, 128), np.float32)
     i, j = 110, 30  # 15 degrees off centre
     image[i, j] = 7.0
-    write_image(tmp_path / "a.fits", image, HEADER)
+    write_image(tmp_path / "a.fits", image, replace(HEADER, phase_centre=centre))
     with fits.open(tmp_path / "a.fits") as hdus:
         data, header = hdus[0].data[0, 0], hdus[0].header
         row, column = np.argwhere(data)[0]
         sky = WCS(header).celestial.pixel_to_world(column, row)
     axis = lm_axis(128, 5e-3)
-    ra, dec = lmn_to_radec(axis[i], axis[j], *CENTRE)
+    ra, dec = lmn_to_radec(axis[i], axis[j], *centre)
     expected = SkyCoord(ra, dec, unit="rad")
     assert sky.separation(expected).arcsec < 0.1
     assert header["BUNIT"] == "Jy/beam"
@@ -54,12 +59,13 @@ def test_an_image_comes_back_as_it_was(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.fits"]
 
 
-def test_a_mask_of_the_same_grid_comes_back_and_a_nan_masks_nothing(tmp_path):
+@pytest.mark.parametrize("centre", [CENTRE, *POLES])
+def test_a_mask_of_the_same_grid_comes_back_and_a_nan_masks_nothing(tmp_path, centre):
     image = np.zeros((64, 64), np.float32)
     image[40:44, 10:12] = 1.0
     image[0, 0] = np.nan
-    write_image(tmp_path / "mask.fits", image, HEADER)
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.fits", 64, 5e-3, CENTRE), image == 1)
+    write_image(tmp_path / "mask.fits", image, replace(HEADER, phase_centre=centre))
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.fits", 64, 5e-3, centre), image == 1)
 
 
 def test_a_compressed_mask_is_read(tmp_path):
@@ -176,6 +182,13 @@ def test_a_model_of_any_size_comes_to_the_same_pixels(tmp_path, size):
     np.testing.assert_array_equal(found[1], found[0])
     assert np.count_nonzero(found[0]) == np.count_nonzero(image)
     assert is_image(tmp_path / "m.fits")
+
+
+@pytest.mark.parametrize("centre", POLES)
+def test_a_model_about_a_pole_comes_to_the_same_pixels(tmp_path, centre):
+    image = some_pixels(64, 20)
+    write_image(tmp_path / "m.fits", image, replace(MODEL, phase_centre=centre))
+    np.testing.assert_array_equal(placed(tmp_path / "m.fits", centre=centre)[0], image)
 
 
 def test_the_axes_of_a_model_of_others_are_found_by_its_coordinates(tmp_path):

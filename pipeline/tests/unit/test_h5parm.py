@@ -153,6 +153,40 @@ def test_parts_of_a_table_that_do_not_fit_are_said(tmp_path, short):
         read_h5parm(tmp_path / "g.h5")
 
 
+def like_ddecal(path, kinds):
+    """A file with the axes that DP3's ddecal gives to TEC and what comes with it."""
+    losoto_like(path, ("time", "ant", "dir", "freq"), (3, 4, 1, 2), kinds=kinds)
+
+
+@pytest.mark.parametrize(("kinds", "words"), [
+    (("tec", "phase", "error"), "has phase000 in sol000, and also tec000, which is not read"),
+    (("phase", "amplitude", "rotation"), "amplitude000 and phase000 in sol000, and also rotation"),
+    (("phase", "clock", "tec"), "and also clock000, tec000, which are not read; combine them")])
+def test_solutions_that_would_be_left_out_are_named(tmp_path, kinds, words):
+    """DP3's mode tecandphase: its phase alone is not the phase that it solved."""
+    like_ddecal(tmp_path / "d.h5", kinds)
+    with pytest.raises(InputError, match=words):
+        read_h5parm(tmp_path / "d.h5")
+
+
+@pytest.mark.parametrize("second", ["phase001", "phaseOffset000"])
+def test_a_second_table_of_phases_is_not_left_out_in_silence(tmp_path, second):
+    written(tmp_path / "g.h5", gains())
+    with h5py.File(tmp_path / "g.h5", "r+") as file:
+        file.copy("sol000/phase000", f"sol000/{second}")
+    with pytest.raises(InputError, match=f"and also {second}, which is not read"):
+        read_h5parm(tmp_path / "g.h5")
+
+
+def test_what_is_no_solution_may_stand_beside_them(tmp_path):
+    """Errors of DP3, and groups without values; another solution set is another matter."""
+    like_ddecal(tmp_path / "d.h5", ("phase", "error"))
+    with h5py.File(tmp_path / "d.h5", "r+") as file:
+        file.create_group("sol000/history")
+        file.copy("sol000/phase000", "sol001/tec000")
+    assert read_h5parm(tmp_path / "d.h5")["GAIN"].shape == (3, 4, 2, 1)
+
+
 def test_what_can_not_be_read_is_said_in_a_sentence(tmp_path):
     (tmp_path / "no.h5").write_text("nothing")
     with pytest.raises(InputError, match="can't be read as an h5parm"):
@@ -161,5 +195,5 @@ def test_what_can_not_be_read_is_said_in_a_sentence(tmp_path):
     with pytest.raises(InputError, match="no solution set sol001; it has sol000"):
         read_h5parm(tmp_path / "g.h5", solution_set="sol001")
     losoto_like(tmp_path / "t.h5", ("time", "ant"), (3, 4), kinds=("tec",))
-    with pytest.raises(InputError, match="no amplitudes and no phases"):
+    with pytest.raises(InputError, match=r"no phases in sol000 \(it has tec000\)"):
         read_h5parm(tmp_path / "t.h5")

@@ -7,11 +7,13 @@ from arl.calibration.intervals import (
     TARGET_SNR,
     aligned_blocks,
     automatic_length,
+    channel_blocks,
     equal_blocks,
     is_inside,
     scan_blocks,
     scans,
     station_information,
+    time_blocks,
     unit_noise,
 )
 from arl.calibration.normal import reduce
@@ -107,8 +109,78 @@ def test_aligned_blocks_end_where_pieces_end_and_are_never_shorter_than_asked():
         assert aligned_blocks(pieces, length).tolist() == equal_blocks(55, length).tolist()
 
 
+#: Whole and half steps: how many samples are in each interval, again and again.
+SIZES = {1.0: [1], 2.0: [2], 3.0: [3], 1.5: [2, 1], 2.5: [3, 2]}
+
+
+def two_scans(gap_steps, step=8.0):
+    """120 times with a step in the middle of 1 + gap_steps."""
+    number = np.arange(120.0)
+    return step * np.where(number < 60, number, number + gap_steps)
+
+
+@pytest.mark.parametrize("gap_steps", [0, 30, 30.5])
+@pytest.mark.parametrize("steps", SIZES)
+def test_times_that_jitter_are_in_the_intervals_of_regular_ones(steps, gap_steps):
+    time, generator = two_scans(gap_steps), np.random.default_rng(1)
+    exact = time_blocks(time, steps * 8.0)
+    sizes = np.tile(SIZES[steps], 60)
+    np.testing.assert_array_equal(exact[:60], np.repeat(np.arange(60), sizes[:60])[:60])
+    for jitter in (1e-5, 1e-3, 0.1):
+        shifted = time + generator.uniform(-jitter, jitter, time.size) * 8.0
+        np.testing.assert_array_equal(time_blocks(shifted, steps * 8.0), exact)
+
+
+@pytest.mark.parametrize("steps", [4 / 3, 10 / 3, 2.4, 1.3, 3.7])
+def test_intervals_of_other_lengths_do_not_follow_jitter_of_milliseconds(steps):
+    """Larger jitter moves samples, and still leaves as many as fit, or one more."""
+    time, generator = 8.0 * np.arange(200), np.random.default_rng(1)
+    exact = time_blocks(time, steps * 8.0)
+    for jitter in (1e-4, 1e-2, 0.8):
+        block = time_blocks(time + generator.uniform(-jitter, jitter, time.size), steps * 8.0)
+        sizes = np.unique(block, return_counts=True)[1][1:-1]
+        assert {*sizes} <= {np.floor(steps), np.ceil(steps)}
+        assert block.max() == pytest.approx(200 / steps, abs=1.5)
+        if jitter <= 1e-2:
+            np.testing.assert_array_equal(block, exact)
+
+
+@pytest.mark.parametrize("steps", SIZES)
+def test_times_of_uvfits_are_in_intervals_as_long_as_asked(steps):
+    """Single-precision fractions of a day, which are off by milliseconds."""
+    time = 0.3 * 86400 + 8.0 * np.arange(450)
+    rounded = np.float32(time / 86400).astype(float) * 86400
+    assert 1e-3 < np.abs(rounded - time).max() < 3e-3
+    size = np.unique(time_blocks(rounded, steps * 8.0), return_counts=True)[1]
+    assert size.tolist() == np.tile(SIZES[steps], 450)[:size.size].tolist()
+
+
+def test_a_few_times_and_uneven_ones_are_in_intervals_too():
+    assert time_blocks(np.array([5e9]), 10.0).tolist() == [0]
+    assert time_blocks(np.array([5e9, 5e9 + 9.0]), 18.0).tolist() == [0, 0]
+    assert time_blocks(np.array([0.0, 1.0, 100.0]), 10.0).tolist() == [0, 0, 1]
+    # snapshots, each much shorter than the interval that lies between them
+    assert time_blocks(3600.0 * np.arange(4), 60.0).tolist() == [0, 1, 2, 3]
+    # dumps of 20 s, then of 1 s: none of the intervals is longer than asked
+    dumps = np.concatenate([20.0 * np.arange(30), 590.5 + np.arange(100)])
+    block = time_blocks(dumps, 60.0)
+    assert max(np.ptp(dumps[block == b]) for b in range(block.max() + 1)) < 60
+
+
+def test_channels_are_counted_as_times_are():
+    frequency = 1.3e8 + 0.1e6 / 3 * np.arange(30)
+    assert channel_blocks(frequency, 0.1e6).tolist() == np.repeat(np.arange(10), 3).tolist()
+    assert channel_blocks(frequency, np.inf).tolist() == [0] * 30
+    assert channel_blocks(frequency[:1], 1e5).tolist() == [0]
+
+
 def test_scans_are_what_gaps_leave():
     steady = np.arange(12) * 8.0
+    # two missing times are none, whatever jitters, and three are one
+    for jitter in (0.0, 1e-3, 1.0):
+        later = steady + jitter * (np.arange(12) > 2)
+        assert scans(later[[0, 1, 2, 5, 6, 7]]) == [(0, 6)]
+        assert scans(later[[0, 1, 2, 6, 7, 8]]) == [(0, 3), (3, 6)]
     assert scans(steady) == [(0, 12)]
     assert scans(steady[[0, 1, 2, 4, 5]]) == [(0, 5)]
     later = np.where(np.arange(12) < 5, steady, steady + 600)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from casacore.tables import makescacoldesc, table
 from direct import direct_sum
 from written_ms import all_rows, taken, write_ms
 
@@ -129,6 +130,29 @@ def test_no_time_is_lost_where_the_integration_is_not_known(tmp_path, unknown, c
     assert contents_of(path).integration_time == pytest.approx(60.0 if count > 1 else 1.0)
 
 
+@pytest.mark.parametrize("unknown", [None, 0.0, np.nan])
+@pytest.mark.parametrize("short_first", [False, True])
+def test_dumps_of_different_lengths_are_times_of_their_own(tmp_path, short_first, unknown):
+    """Scans of 20 s and of 1 s: a tenth of the usual dump is more than a short one."""
+    length = np.repeat([20.0, 1.0], [30, 10])
+    if short_first:
+        length = length[::-1]
+    time = 1.5e9 + np.cumsum(length) - length / 2
+    rng = np.random.default_rng(4)
+    vis = (rng.normal(size=(40, PAIRS[0].size, FREQUENCY.size, 4, 2)) @ [1, 1j])
+    rows = all_rows(rng.normal(scale=100, size=(40, PAIRS[0].size, 3)), time, PAIRS, vis)
+    rows["INTERVAL"] = np.repeat(length, PAIRS[0].size)
+    if unknown is not None:
+        rows["INTERVAL"][7] = unknown
+    path = write_ms(tmp_path / "a.ms", rows, FREQUENCY)
+    dataset = whole(path)
+    np.testing.assert_allclose(dataset["time"].values, time, atol=1e-5)
+    assert not dataset["FLAG"].values.any()
+    expected = (vis[..., 0] + vis[..., 3]) / 2
+    np.testing.assert_allclose(dataset["VISIBILITY"].values[..., 0], expected, rtol=1e-5, atol=1e-6)
+    assert contents_of(path).integration_time == 20.0
+
+
 def test_a_row_without_a_baseline_is_flagged(tmp_path):
     """It would make every pixel of the image NaN."""
     uvw, vis = observed()
@@ -232,8 +256,73 @@ def test_what_can_not_be_used_is_refused(tmp_path):
     with pytest.raises(InputError, match="not a Measurement Set: it has no column TIME"):
         select(f"{path}/ANTENNA", "DATA", None, None)
     twice = {k: np.concatenate([v, v[:3]]) for k, v in rows_of(uvw, vis).items()}
-    with pytest.raises(InputError, match="3 rows of a time and baseline that another row has"):
+    with pytest.raises(InputError, match="3 rows of a time and baseline that another row has "
+                       r"too \(.*averaged by baseline\); split or expand"):
         contents_of(write_ms(tmp_path / "b.ms", twice, FREQUENCY))
+
+
+#: As casacore writes a reference that differs from row to row; codes are the file's own.
+VARIABLE = {"type": "direction", "VarRefCol": "PhaseDir_Ref",
+            "TabRefTypes": ["J2000", "APP", "ICRS", "AZEL"],
+            "TabRefCodes": np.array([0, 3, 21, 40], np.uint32)}
+
+
+def with_frame(path, codes, keywords=VARIABLE) -> str:
+    """A Measurement Set of two fields, with data of the second, and a frame of each."""
+    rows = rows_of(*observed())
+    rows["FIELD_ID"] = np.ones(len(rows["TIME"]), int)
+    name = write_ms(path, rows, FREQUENCY, fields=("first", "second"), phase_centre=CENTRE)
+    with table(f"{name}::FIELD", readonly=False, ack=False) as fields:
+        fields.addcols(makescacoldesc("PhaseDir_Ref", codes[0]))
+        fields.putcol("PhaseDir_Ref", codes)
+        fields.putcolkeyword("PHASE_DIR", "MEASINFO", keywords)
+    return name
+
+
+@pytest.mark.parametrize("codes", [[3, 0], [40, 21], ["APP", "J2000"], ["AZEL", "ICRS"]])
+def test_the_frame_of_the_phase_centre_is_that_of_the_fields_row(tmp_path, codes):
+    contents = contents_of(with_frame(tmp_path / "a.ms", codes))
+    assert contents.phase_centre == pytest.approx(CENTRE)
+
+
+@pytest.mark.parametrize(("codes", "words"), [
+    ([0, 3], "its phase centre in APP; J2000 and ICRS are read: shift"), ([21, 40], "in AZEL"),
+    (["J2000", "B1950"], "in B1950"), ([0, 7], "in a frame of code 7, which it does not name;")])
+def test_a_phase_centre_in_another_frame_is_refused(tmp_path, codes, words):
+    with pytest.raises(InputError, match=words):
+        contents_of(with_frame(tmp_path / "a.ms", codes))
+
+
+def test_codes_without_names_and_a_fixed_frame_that_is_not_read_are_refused(tmp_path):
+    without = {k: v for k, v in VARIABLE.items() if not k.startswith("TabRef")}
+    with pytest.raises(InputError, match="code 0, which it does not name"):
+        contents_of(with_frame(tmp_path / "a.ms", [0, 0], without))
+    with pytest.raises(InputError, match="its phase centre in B1950; J2000 and ICRS are read"):
+        contents_of(with_frame(tmp_path / "b.ms", [0, 0], {"type": "direction", "Ref": "B1950"}))
+
+
+def moving(path, ephemeris=-1, rates=(0.0, 0.0), order=1) -> str:
+    """A Measurement Set whose phase centre has an ephemeris, or rates (rad/s)."""
+    name = write_ms(path, rows_of(*observed()), FREQUENCY, phase_centre=CENTRE)
+    with table(f"{name}::FIELD", readonly=False, ack=False) as fields:
+        fields.addcols(makescacoldesc("EPHEMERIS_ID", 0))
+        fields.putcol("EPHEMERIS_ID", [ephemeris])
+        fields.putcell("NUM_POLY", 0, order)
+        fields.putcell("PHASE_DIR", 0, np.array([CENTRE, rates]))
+    return name
+
+
+def test_a_phase_centre_that_moves_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"follows an ephemeris \(EPHEMERIS_ID 2\).* shift"):
+        contents_of(moving(tmp_path / "a.ms", ephemeris=2))
+    with pytest.raises(InputError, match=r"moves \(NUM_POLY 1, PHASE_DIR has rates\).* shift"):
+        contents_of(moving(tmp_path / "b.ms", rates=(1e-7, 0.0)))
+
+
+@pytest.mark.parametrize(("rates", "order"), [((0.0, 0.0), 1), ((1e-7, 0.0), 0)])
+def test_rates_that_are_zero_or_do_not_count_move_nothing(tmp_path, rates, order):
+    contents = contents_of(moving(tmp_path / "a.ms", rates=rates, order=order))
+    assert contents.phase_centre == pytest.approx(CENTRE)
 
 
 def test_a_source_far_from_the_centre_is_imaged_where_it_is(tmp_path):

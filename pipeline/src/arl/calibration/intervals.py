@@ -13,27 +13,41 @@ TARGET_SNR = {"T": 5.0, "G": 30.0}
 #: G lasts at least this many times as long as T.
 SLOW = 10
 MOST_SAMPLES = 10**9
-#: A step in time this many times the usual one is a gap between two scans.
-GAP = 3.0
+#: A step in time more than this many times the usual one is a gap between two scans: no whole
+#: number, so that jitter of the times decides nothing.
+GAP = 3.5
+#: Intervals begin this part of a step before the first sample. Where they are whole or half steps
+#: long, no sample is nearer to an edge than that; at 0 whole steps have samples on edges, at a half
+#: (the first sample's start) half steps do, and jitter would move these to the interval before.
+EARLY = 0.25
 
 
 def time_blocks(time: np.ndarray, interval: float | None) -> np.ndarray:
-    """The interval number of each time (s), shape (time,).
+    """The interval number of each time (s, rising), shape (time,).
 
-    None means one solution per time; otherwise intervals of that many seconds are counted from
-    the first time, and numbered without gaps.
+    None means one solution per time; otherwise intervals of that many seconds are counted from a
+    quarter of the usual step before the first time, and numbered without gaps. Intervals of whole
+    and half steps are the same if times jitter by a tenth of a step; others hold a sample more or
+    less where one lies on an edge.
     """
     if interval is None:
         return np.arange(time.size)
-    _, number = np.unique(np.floor((time - time[0]) / interval + 1e-6), return_inverse=True)
-    return number
+    since = time - time[0] + EARLY * _usual_step(time)
+    return np.unique(np.floor(since / interval), return_inverse=True)[1]
+
+
+def _usual_step(axis: np.ndarray) -> float:
+    """The median step, 0 of a single sample; of two in the middle the smaller: gaps are larger."""
+    step = np.diff(axis)
+    return float(np.quantile(step, 0.5, method="lower")) if step.size else 0.0
 
 
 def channel_blocks(frequency: np.ndarray, width: float | None) -> np.ndarray:
-    """The interval number of each channel (centres, Hz), shape (chan,).
+    """The interval number of each channel (centres, Hz, rising), shape (chan,).
 
-    None means one solution per channel; otherwise intervals of that many Hz are counted from the
-    first channel, and numbered without gaps; an infinite width is one solution for all.
+    None means one solution per channel; otherwise intervals of that many Hz are counted from a
+    quarter of a channel before the first one's centre, and numbered without gaps; an infinite width
+    is one solution for all.
     """
     return time_blocks(frequency, width)
 

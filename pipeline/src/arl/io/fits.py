@@ -69,7 +69,11 @@ def write_image(path: str | Path, image: np.ndarray, header: ImageHeader) -> Non
 
 
 def _cards(header: ImageHeader, n: int) -> dict[str, object]:
-    """FITS cards (Greisen & Calabretta 2002, A&A 395, 1077; AIPS beam keywords in degrees)."""
+    """FITS cards (Calabretta & Greisen 2002, A&A 395, 1077; AIPS beam keywords in degrees).
+
+    LONPOLE is what it is by default anywhere but at declination +90, where it would be 0 and turn
+    the image by 180 degrees; LATPOLE has no effect in a zenithal projection.
+    """
     step = float(np.degrees(header.cell))
     ra, dec = np.degrees(header.phase_centre)
     cards: dict[str, object] = {
@@ -80,7 +84,7 @@ def _cards(header: ImageHeader, n: int) -> dict[str, object]:
         "CTYPE1": "RA---SIN", "CRVAL1": float(ra), "CRPIX1": n / 2, "CDELT1": -step,
         "CUNIT1": "deg",
         "CTYPE2": "DEC--SIN", "CRVAL2": float(dec), "CRPIX2": n / 2 + 1, "CDELT2": step,
-        "CUNIT2": "deg",
+        "CUNIT2": "deg", "LONPOLE": 180.0,
         "CTYPE3": "FREQ", "CRVAL3": header.frequency, "CRPIX3": 1.0, "CDELT3": header.bandwidth,
         "CUNIT3": "Hz", "RESTFRQ": header.frequency,
         "CTYPE4": "STOKES", "CRVAL4": 1.0, "CRPIX4": 1.0, "CDELT4": 1.0,

@@ -21,6 +21,8 @@ from arl.io.files import replacing
 UNIX_EPOCH = 40587 * 86400.0
 VERSION = "1.0"
 QUANTITIES = ("amplitude", "phase")
+#: How DP3 names what it writes beside solutions: how well they fit.
+ERRORS = "error"
 #: The order in which a solution table is looked at.
 ORDER = ("time", "ant", "freq", "pol")
 POLARIZATIONS = ((), ("I",), ("XX", "YY"), ("XX", "XY", "YX", "YY"), ("RR", "LL"),
@@ -78,27 +80,26 @@ def _write_table(group: h5py.Group, kind: str, table: xr.Dataset, values: np.nda
 
 
 def read_h5parm(path: str | Path, term: str = "G", solution_set: str = "sol000") -> xr.Dataset:
-    """The gains of the first amplitude and the first phase table of a set; one of them may lack.
+    """The gains of the amplitude and the phase table of a set; one of them may lack.
 
     Times become UTC s since 1970. Axes in any order; a table without a time or frequency axis is
     one of a single time or frequency, and a direction axis must have just one direction.
 
     Raises
     ------
-    InputError: it is no h5parm, has neither table, a table lacks values, weights or an axis, or
-    its axes are others than these.
+    InputError: it is no h5parm, has neither table, or more tables of solutions than these, a table
+    lacks values, weights or an axis, or its axes are others than these.
     """
     try:
         with h5py.File(path, "r") as file:
             if solution_set not in file:
                 raise InputError(f"{path} has no solution set {solution_set}; it has "
                                  f"{', '.join(file) or 'none'}.")
-            parts = {kind: _read_table(file[solution_set], kind, path) for kind in QUANTITIES}
+            names = _chosen(file[solution_set], path, solution_set)
+            found = {kind: _read_table(file[solution_set][name], f"{path}: {name}")
+                     for kind, name in names.items()}
     except OSError as error:
         raise InputError(f"{path} can't be read as an h5parm: {error}.") from error
-    found = {kind: part for kind, part in parts.items() if part is not None}
-    if not found:
-        raise InputError(f"{path} has no amplitudes and no phases in {solution_set}.")
     axes, first = next(iter(found.values()))
     if not all(_is_same(own[name], axes[name]) for own, _ in found.values() for name in ORDER):
         raise InputError(f"{path}: amplitudes and phases in {solution_set} have different axes.")
@@ -109,6 +110,31 @@ def read_h5parm(path: str | Path, term: str = "G", solution_set: str = "sol000")
         gain = gain * np.exp(1j * found["phase"][1])
     return gain_table(term, axes["time"] - UNIX_EPOCH, tuple(axes["ant"]), axes["freq"],
                       _as_jones(gain), tuple(axes["pol"]) or LINEAR)
+
+
+def _chosen(group: h5py.Group, path: str | Path, solution_set: str) -> dict[str, str]:
+    """The names of a set's amplitude and phase table, by quantity.
+
+    Raises
+    ------
+    InputError: it has neither, or further tables of solutions (a second phase, TEC, clock,
+    rotation): gains without them would be others than those that were solved.
+    """
+    tables = [n for n in sorted(group) if isinstance(group[n], h5py.Group)]
+    first = {kind: next((n for n in tables if n.startswith(kind)), "") for kind in QUANTITIES}
+    chosen = {kind: name for kind, name in first.items() if name}
+    if not chosen:
+        has = f" (it has {', '.join(tables)})" if tables else ""
+        raise InputError(f"{path} has no amplitudes and no phases in {solution_set}{has}; give "
+                         f"gains as an amplitude table, a phase table, or both.")
+    others = [n for n in tables if n not in chosen.values() and "val" in group[n]
+              and not n.startswith(ERRORS)]
+    if others:
+        raise InputError(f"{path} has {' and '.join(chosen.values())} in {solution_set}, and also "
+                         f"{', '.join(others)}, which {'is' if len(others) == 1 else 'are'} not "
+                         f"read; combine them into one amplitude and one phase table (losoto), or "
+                         f"remove those that are not to be applied.")
+    return chosen
 
 
 def _is_same(axis: np.ndarray, other: np.ndarray) -> bool:
@@ -127,19 +153,13 @@ def _as_jones(gain: np.ndarray) -> np.ndarray:
     return jones.reshape(*gain.shape[:3], 2, 2)
 
 
-def _read_table(
-    group: h5py.Group, kind: str, path: str | Path
-) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
-    """Axes and values (time, ant, freq, pol), NaN where flagged; None: there is no such table."""
-    named = sorted(n for n in group if n.startswith(kind) and isinstance(group[n], h5py.Group))
-    if not named:
-        return None
-    table = group[named[0]]
-    names = _axis_names(table, f"{path}: {named[0]}")
+def _read_table(table: h5py.Group, where: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Axes and values (time, ant, freq, pol), NaN where flagged, of a table that is `where`."""
+    names = _axis_names(table, where)
     values = np.where(table["weight"][()] == 0, np.nan, table["val"][()])
     for axis in [n for n in names if n not in ORDER]:
         if values.shape[names.index(axis)] != 1:
-            raise InputError(f"{path}: {named[0]} has several values along its axis {axis}; only "
+            raise InputError(f"{where} has several values along its axis {axis}; only "
                              f"{', '.join(ORDER)} are read.")
         values = np.take(values, 0, axis=names.index(axis))
         names.remove(axis)
@@ -149,8 +169,8 @@ def _read_table(
         axes[axis] = np.zeros(1)
     pol = tuple(axes["pol"]) if axes["pol"].dtype.kind != "f" else ()
     if pol not in POLARIZATIONS or "ant" not in table:
-        raise InputError(f"{path}: {named[0]} has no antennas, or the polarisations "
-                         f"{', '.join(pol)}; I, the parallel hands, or all four are read.")
+        raise InputError(f"{where} has no antennas, or the polarisations {', '.join(pol)}; I, the "
+                         f"parallel hands, or all four are read.")
     return axes, np.transpose(values, [names.index(n) for n in ORDER])
 
 

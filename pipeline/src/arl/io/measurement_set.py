@@ -33,9 +33,11 @@ NEEDED = ("TIME", "INTERVAL", "ANTENNA1", "ANTENNA2", "UVW", "FLAG", "FLAG_ROW",
           "DATA_DESC_ID", "SCAN_NUMBER")
 #: UTC seconds from the modified Julian date 0 to 1970.
 UNIX_EPOCH = 40587 * 86400.0
-#: Times nearer than this share of the integration are one.
+#: Times nearer than this share of the shortest integration are one.
 SAME_TIME = 0.1
 CHUNK_ROWS = 1_000_000
+#: What can be done about a phase centre that can't be read.
+SHIFT_FIRST = "shift it to a fixed J2000 direction first (phaseshift or mstransform of CASA)"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,11 @@ class Contents:
 
     Attributes
     ----------
-    time: UTC s since 1970, (time,), rising. integration_time: s, the median.
+    time: UTC s since 1970, (time,), rising.
+    integration_time: s, the median over the rows. Where dumps differ in length it is that of most
+        of them: it goes into the stores as theirs, and neither weights (the file's) nor the
+        forecast (which takes the spacing of the times) nor smearing (simulated data only) follow
+        from it.
     frequency: Hz, (chan,), rising; `descending` where the file has it falling.
     channel_width: Hz, the mean. frequency_frame: such as TOPO.
     antenna_names: of those with a baseline; antenna_numbers: theirs in the file, (antenna,).
@@ -265,10 +271,10 @@ def describe(
             raise InputError(f"{selection.path} has nothing but autocorrelations of field "
                              f"{selection.field_name or selection.field}.")
         time = rows.getcol("TIME")
-        interval = _integration(time, rows.getcol("INTERVAL"))
+        interval, shortest = _integrations(time, rows.getcol("INTERVAL"))
         first, second = rows.getcol("ANTENNA1"), rows.getcol("ANTENNA2")
         longest = _extent(rows, min_baseline, max_baseline)
-    grid = _group_times(time, interval)
+    grid = _group_times(time, shortest)
     numbers = np.unique(np.concatenate([first, second]))
     pairs = np.unique(_codes(first, second))
     _refuse_doubles(selection, _nearest(grid, time) * pairs.size
@@ -307,22 +313,26 @@ def _codes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (low.astype(np.int64) << 32) | high
 
 
-def _integration(time: np.ndarray, interval: np.ndarray) -> float:
-    """The median integration, s; where the file knows none, the shortest step between times.
+def _integrations(time: np.ndarray, interval: np.ndarray) -> tuple[float, float]:
+    """The median and the shortest integration of those that are known, s.
 
-    Of a single time without one it is a second.
+    Where the file knows none, both are the shortest step between times; of a single time a second.
     """
-    median = float(np.median(interval))
-    if median > 0:
-        return median
+    known = interval[interval > 0]
+    if known.size:
+        return float(np.median(known)), float(known.min())
     distinct = np.unique(time)
-    return float(np.diff(distinct).min()) if distinct.size > 1 else 1.0
+    step = float(np.diff(distinct).min()) if distinct.size > 1 else 1.0
+    return step, step
 
 
-def _group_times(time: np.ndarray, interval: float) -> np.ndarray:
-    """The distinct times, those that differ by a small part of an integration taken as one."""
+def _group_times(time: np.ndarray, shortest: float) -> np.ndarray:
+    """The distinct times, those that differ by a small part of the shortest integration as one.
+
+    Of scans with dumps of 20 s and of 1 s a part of the usual dump would hold several short ones.
+    """
     distinct = np.unique(time)
-    starts = np.flatnonzero(np.diff(distinct, prepend=-np.inf) > SAME_TIME * interval)
+    starts = np.flatnonzero(np.diff(distinct, prepend=-np.inf) > SAME_TIME * shortest)
     counts = np.diff(np.append(starts, distinct.size))
     return np.add.reduceat(distinct - distinct[0], starts) / counts + distinct[0]
 
@@ -337,7 +347,8 @@ def _refuse_doubles(selection: Selection, cell: np.ndarray) -> None:
     if doubles:
         raise InputError(
             f"{selection.path} has {doubles} rows of a time and baseline that another row has "
-            f"too (subarrays, feeds, or several processors); split it so that each comes once.")
+            f"too (subarrays, feeds, several processors, or averaged by baseline); split or "
+            f"expand it so that each comes once.")
 
 
 def _channels(selection: Selection) -> tuple[np.ndarray, float, str]:
@@ -391,13 +402,46 @@ def _diameters(path: str, numbers: np.ndarray) -> np.ndarray:
 
 
 def _phase_centre(selection: Selection) -> tuple[float, float]:
-    with _opened(selection.path, "FIELD") as fields:
-        direction = fields.getcell("PHASE_DIR", selection.field)[0]
-        frame = fields.getcolkeywords("PHASE_DIR").get("MEASINFO", {}).get("Ref", "J2000")
+    """Right ascension in [0, 2 pi) and declination of the field, rad.
+
+    Raises
+    ------
+    InputError: they are in another frame than J2000 and ICRS, or change with time.
+    """
+    path, row = selection.path, selection.field
+    with _opened(path, "FIELD") as fields:
+        frame = _direction_frame(fields, row)
+        direction = fields.getcell("PHASE_DIR", row)
+        columns = fields.colnames()
+        order = int(fields.getcell("NUM_POLY", row)) if "NUM_POLY" in columns else 0
+        ephemeris = int(fields.getcell("EPHEMERIS_ID", row)) if "EPHEMERIS_ID" in columns else -1
     if frame not in ("J2000", "ICRS"):
-        raise InputError(f"{selection.path} gives its phase centre in {frame}; J2000 and ICRS "
-                         f"are read.")
-    return float(np.mod(direction[0], 2 * np.pi)), float(direction[1])
+        raise InputError(f"{path} gives its phase centre in {frame}; J2000 and ICRS are read: "
+                         f"{SHIFT_FIRST}, or correct its FIELD table.")
+    if ephemeris >= 0:
+        raise InputError(f"{path} has a phase centre that follows an ephemeris (EPHEMERIS_ID "
+                         f"{ephemeris}), and one that stays is read: {SHIFT_FIRST}.")
+    if direction[1:order + 1].any():
+        raise InputError(f"{path} has a phase centre that moves (NUM_POLY {order}, PHASE_DIR has "
+                         f"rates), and one that stays is read: {SHIFT_FIRST}.")
+    return float(np.mod(direction[0, 0], 2 * np.pi)), float(direction[0, 1])
+
+
+def _direction_frame(fields: Any, row: int) -> str:
+    """The frame of a row's PHASE_DIR, in words where it has no name.
+
+    Where it may differ from row to row (VarRefCol) a column holds its name, or a code that the
+    keywords name, as casacore's TableMeasRefDesc writes them.
+    """
+    keywords = fields.getcolkeywords("PHASE_DIR").get("MEASINFO", {})
+    if "VarRefCol" not in keywords:
+        return str(keywords.get("Ref", "J2000"))
+    code = fields.getcell(keywords["VarRefCol"], row)
+    if isinstance(code, str):
+        return code
+    names = keywords.get("TabRefTypes", ())
+    named = dict(zip(keywords.get("TabRefCodes", ()), names, strict=False))
+    return str(named.get(code, f"a frame of code {code}, which it does not name"))
 
 
 def read(
