@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from ical.forecast import Sizes, forecast
 from ical.parameters import Resources
 from ical.report import sky_figures
 from ical.report.assemble import assemble, last_errors, read_run
-from ical.report.products import read_gains, read_image
+from ical.report.products import SkyImage, read_gains, read_image
 from ical.report.schema import Report
 from ical.report.svg import new_figure, to_svg
 from ical.stages.report import write
@@ -353,6 +354,38 @@ def test_graticule_labels_are_where_the_world_coordinates_are(tmp_path, dec):
         found = wcs.all_pix2world([[-0.5, y]], 0)[0, 1]
         text = label.get_text()[:-1].replace("\N{MINUS SIGN}", "-")
         assert found == pytest.approx(float(text), abs=0.02)
+
+
+@pytest.mark.parametrize(("ra", "dec", "size"), [
+    (30.0, -60.0, 0.2), (0.02, 10.0, 0.2), (359.95, -89.3, 0.2), (30.0, 80.0, 5e-3),
+    (200.0, 45.0, 40.0), (10.0, 89.95, 0.2), (0.0, -90.0, 0.2), (350.0, -75.0, 50.0)])
+def test_lines_of_the_graticule_cross_the_field_without_gaps(ra, dec, size):
+    """Of any size (degrees), across 0h and over a pole; each has one coordinate, by its WCS."""
+    n = 64
+    wcs = WCS({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": ra, "CRVAL2": dec,
+               "CDELT1": -size / n, "CDELT2": size / n, "CRPIX1": n / 2, "CRPIX2": n / 2})
+    cell = np.radians(size / n)
+    image = SkyImage(Path("a.fits"), np.zeros((n, n)), np.radians(ra), np.radians(dec),
+                     (n / 2 - 1, n / 2 - 1), (-cell, cell), None, "Jy/beam", 1e8)
+    axes = new_figure(4, 4).add_subplot()
+    sky_figures.graticule(axes, image, "#000000")
+    left, right, bottom, top = image.extent
+    of_polar_field = abs(dec) + size / 2 > 90
+    constant = []
+    for line in axes.lines:
+        drawn = np.column_stack(line.get_data())
+        # NaN is where it has left the field
+        assert np.nanmax(np.hypot(*np.diff(drawn, axis=0).T)) < 0.05 * (left - right)
+        l, m = drawn[np.isfinite(drawn[:, 0])].T
+        assert len(l) > (10 if of_polar_field else 50)
+        pixel = np.column_stack([(l - left) / (right - left), (m - bottom) / (top - bottom)])
+        world = wcs.all_pix2world(pixel * n - 0.5, 0)
+        turned = world - [[ra, 0]]
+        turned[:, 0] = (turned[:, 0] + 180) % 360 - 180
+        at_pole = np.abs(world[:, 1]) > 90 - 1e-6  # which has no right ascension
+        constant.append(np.argmin([np.ptp(turned[~at_pole, 0]), np.ptp(turned[:, 1])]))
+        assert np.ptp(turned[~at_pole, constant[-1]]) < 1e-6 * max(size, 1)
+    assert min(constant.count(0), constant.count(1)) >= 2
 
 
 @pytest.mark.parametrize(("seconds", "step", "text"), [
