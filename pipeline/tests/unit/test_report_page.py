@@ -24,9 +24,9 @@ from arl.io.zarr import write_dataset
 from arl.restoration import Beam
 from ical.forecast import Sizes, forecast
 from ical.parameters import Resources
-from ical.report import sky_figures
+from ical.report import figures, sky_figures
 from ical.report.assemble import assemble, last_errors, read_run
-from ical.report.products import SkyImage, read_gains, read_image
+from ical.report.products import Gains, SkyImage, read_gains, read_image
 from ical.report.schema import Report
 from ical.report.svg import new_figure, to_svg
 from ical.stages.report import write
@@ -140,11 +140,31 @@ def test_gain_tables_in_brief(report, made):
     assert t["flagged_fraction"] == pytest.approx(1 / 94)
     assert t["flagged_antennas"] == {"LOW017": 1.0}
     assert t["amplitude_median"] == pytest.approx(1.0)
+    assert (report["gains"]["G"]["times"], report["gains"]["G"]["solutions"]) == (1, 94 * 7)
     assert list(report["gains"]) == ["T", "G"]
     (table,) = read_gains(made / "selfcal" / "gains_G.zarr")
     assert not table.phase_only
     assert np.isnan(table.gain[:, 17]).all()
     assert np.isfinite(np.delete(table.gain, 17, axis=1)).all()
+
+
+@pytest.mark.parametrize(("solved", "unit", "drawn"), [
+    ((1, 16), "frequency (MHz)", (0, slice(None))), ((5, 1), "hours", (slice(None), 8))])
+def test_lines_of_gains_are_along_the_axis_on_which_they_were_solved(
+        monkeypatch, solved, unit, drawn):
+    """A table has every time and channel: of a bandpass all times are the same."""
+    random = np.random.default_rng(3)
+    gain = np.broadcast_to(
+        random.uniform(0.5, 2, (solved[0], 3, solved[1])).astype(complex), (5, 3, 16))
+    time, frequency = 1.5e9 + 3600.0 * np.arange(5), 1e8 + 1e6 * np.arange(16)
+    axes = []
+    monkeypatch.setattr(figures, "to_svg", lambda figure, *words: axes.extend(figure.axes))
+    figures.gain_lines(Gains("B", "I", gain, time, frequency, ("a", "b", "c"), solved), "b")
+    assert axes[-1].get_xlabel().startswith(unit)
+    along = frequency / 1e6 if solved[0] == 1 else np.arange(5.0)
+    for antenna, line in enumerate(axes[-1].lines):
+        np.testing.assert_allclose(line.get_xdata(), along)
+        np.testing.assert_allclose(line.get_ydata(), np.abs(gain[drawn[0], antenna, drawn[1]]))
 
 
 def test_gains_of_two_receptors_are_drawn_and_counted_both(partial):
