@@ -24,11 +24,13 @@ from arl.io.zarr import write_dataset
 from arl.restoration import Beam
 from ical.forecast import Sizes, forecast
 from ical.parameters import Resources
+from ical.report import assemble as assembling
 from ical.report import figures, sky_figures
-from ical.report.assemble import assemble, last_errors, read_run
+from ical.report.assemble import assemble, last_errors, quality_of, read_run
 from ical.report.products import Gains, SkyImage, read_gains, read_image
 from ical.report.schema import Report
 from ical.report.svg import new_figure, to_svg
+from ical.report.verdict import Facts, judge
 from ical.stages.report import write
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -132,6 +134,46 @@ def test_residuals_are_measured_band_by_band(report):
         list(np.sqrt((noise**2).mean(axis=(1, 2)))))
     assert [b["residual_peak_jy"] for b in bands] == pytest.approx(
         list(np.abs(noise).max(axis=(1, 2))))
+
+
+@pytest.mark.parametrize(("snr", "left", "status"), [
+    (0, 0.0, "PASS"), (8, 0.0, "PASS"), (30, 0.0, "PASS"), (8, 1.0, "FAIL"), (1000, 0.04, "PASS"),
+    (1000, 0.2, "WARN"), (1000, 0.6, "FAIL")])
+def test_what_is_left_of_a_source_is_judged_and_noise_is_not(tmp_path, snr, left, status):
+    """Of a field of noise and one source: its residual peak is 4.1 sigma where nothing is left."""
+    n, sigma = report_run.NPIXEL, 2e-3
+    noise = np.random.default_rng(4).normal(0, sigma, (n, n))
+    offset = (np.arange(n) - n // 2) / 3
+    source = snr * sigma * np.exp(-offset[:, None] ** 2 - offset ** 2)
+    for kind, image in (("residual", noise + left * source), ("restored", noise + source)):
+        report_run.write_image(tmp_path / f"{kind}_combined.fits", image, 1e8)
+    found = quality_of(tmp_path, {})
+    assert found.residual_robust_rms_jy == pytest.approx(sigma, rel=0.01)
+    facts = Facts(("image",), frozenset(("image",)), quality={"image": found})
+    assert judge(facts).status == status
+
+
+def test_the_robust_rms_is_of_the_image_that_the_peak_is_of(tmp_path):
+    """What a stage says of its residual is of the combined one; else it is the lowest band's."""
+    images = {"combined": 1.0, "band00": 3.0, "band01": 5.0}
+    for name, sigma in images.items():
+        noise = np.random.default_rng(1).normal(0, sigma, (report_run.NPIXEL,) * 2)
+        report_run.write_image(tmp_path / f"residual_{name}.fits", noise, 1e8)
+    for told, expected in (({}, 3.0), ({"residual_peak_jy": 9.0}, 1.0),
+                           ({"residual_robust_rms_jy": 0.5}, 0.5)):
+        found = quality_of(tmp_path, {"quality": told})
+        assert found.residual_robust_rms_jy == pytest.approx(expected, rel=0.01), told
+
+
+@pytest.mark.parametrize(("parameters", "noiseless"), [
+    ({"noise": {"sefd": None, "sigma": None}}, True), ({"noise": {"sefd": 1e3}}, False),
+    ({"input": {"measurement_set": "a.ms"}}, False)])
+def test_data_of_a_telescope_have_noise(partial, parameters, noiseless, monkeypatch):
+    seen = []
+    monkeypatch.setattr(assembling, "judge", lambda facts: seen.append(facts) or judge(facts))
+    (partial / "parameters.json").write_text(json.dumps({"name": "a"} | parameters))
+    assemble(read_run(partial))
+    assert seen[0].noiseless is noiseless
 
 
 def test_gain_tables_in_brief(report, made):

@@ -81,6 +81,15 @@ def test_what_methods_leave_of_data_without_noise_fails_no_run(ratio, status):
     assert found.status == status
 
 
+@pytest.mark.parametrize(("robust_rms", "noiseless", "status"), [
+    (0.059, False, "PASS"), (0.057, False, "WARN"), (0.059, True, "WARN"), (None, False, "WARN"),
+    (0.0, False, "WARN")])
+def test_a_residual_is_judged_above_what_noise_reaches(robust_rms, noiseless, status):
+    """Of 0.41 Jy, 5.1 % of the image's peak: 6.9 or 7.2 times the robust rms."""
+    given = GOOD.model_copy(update={"residual_peak_jy": 0.41, "residual_robust_rms_jy": robust_rms})
+    assert judge(facts(given, noiseless=noiseless)).status == status
+
+
 def test_findings_name_the_stage_and_the_limit():
     assert "selfcal: flux scatter 5.0% (limit 3.0%)" in judge(changed(flux_ratio_scatter=0.05)).line
 

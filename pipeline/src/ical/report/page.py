@@ -193,6 +193,7 @@ def _measures(report: Report) -> list[tuple[str, str, list[str]]]:
             verdict.FLUX_RATIO_ERROR, verdict.FLUX_RATIO_SCATTER, verdict.POSITION_OFFSET_BEAM))
     rows = (
         ("Residual rms", "", lambda q: q.residual_rms_jy, jansky),
+        ("Residual rms, robust", "", lambda q: q.residual_robust_rms_jy, jansky),
         ("Residual peak", "", lambda q: q.residual_peak_jy, jansky),
         ("Restored peak", "", lambda q: q.restored_peak_jy, jansky),
         (f"Flux / {true}, median", f"1 ± {error:g}",

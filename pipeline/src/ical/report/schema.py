@@ -142,6 +142,9 @@ class Quality(OpenPart):
         "of the lowest band")
     residual_peak_jy: float | None = Field(
         None, description="largest absolute pixel of the same image, Jy/beam")
+    residual_robust_rms_jy: float | None = Field(
+        None, description="1.4826 x the median absolute deviation of the same image, Jy/beam: its "
+        "noise, which no source moves")
     restored_peak_jy: float | None = Field(
         None, description="peak of the restored image, Jy/beam (combined, or else the lowest band)")
     reference: Literal["truth", "catalogue"] | None = Field(
