@@ -163,6 +163,12 @@ class Quality(OpenPart):
     completeness: float | None = Field(
         None, description="share of the isolated true sources above 10 times that noise, "
         "Gaussians as above left out, that have a found one within a beam")
+    bright_sources: int | None = Field(
+        None, description="how many of these true sources are above 50 times that noise, as those "
+        "that fluxes are compared of; null: the run is of before they were counted")
+    bright_completeness: float | None = Field(
+        None, description="share of the bright ones that have a found one within a beam whose peak "
+        "is half their flux or more")
     reliability: float | None = Field(
         None, description="share of the found sources that have a true one within a beam")
     gain_phase_rms_deg: float | None = Field(

@@ -11,6 +11,10 @@ from ical.report.schema import GainTerm, Outcome, Quality, Reason, Status, Verdi
 FLUX_RATIO_ERROR = (0.01, 0.10)
 FLUX_RATIO_SCATTER = (0.03, 0.20)
 POSITION_OFFSET_BEAM = (0.05, 0.5)
+#: Share of the bright isolated sources of the truth that are not in the image, and of all isolated
+#: ones above 10 times the noise that were not found: noise hides none of either.
+BRIGHT_MISSING = (0.05, 0.25)
+MISSING = (0.25, 0.50)
 GAIN_PHASE_RMS_DEG = (5.0, 30.0)
 FLAGGED_FRACTION = (0.10, 0.50)
 #: Some findings are never worse than a warning. A catalogue has errors of its own, and so has the
@@ -102,6 +106,7 @@ def _unfinished(facts: Facts) -> Iterator[Reason]:
 def _measured(stage: str, quality: Quality) -> Iterator[Reason]:
     """Findings on one stage's sources and gains."""
     yield from _compared(stage, quality)
+    yield from _missed(stage, quality)
     yield from _over(f"{stage}: gain phase error", quality.gain_phase_rms_deg,
                      GAIN_PHASE_RMS_DEG, "{:.1f}°")
 
@@ -133,6 +138,28 @@ def _compared(stage: str, quality: Quality) -> Iterator[Reason]:
         yield from _over(f"{stage}: {what}", value, limits(quality, of), form)
 
 
+def _missed(stage: str, quality: Quality) -> Iterator[Reason]:
+    """Findings on sources of the truth that are not there."""
+    if is_displaced(quality):
+        number = quality.bright_sources
+        which = f"none of {number} bright sources is" if number != 1 else "the bright source is not"
+        yield Reason(status="WARN" if quality.reference == "catalogue" else "FAIL",
+                     text=f"{stage}: {which} within a beam of its place")
+        return
+    for what, share, of in (
+        ("bright sources missing", quality.bright_completeness, BRIGHT_MISSING),
+        ("sources missing", quality.completeness, MISSING),
+    ):
+        # to 9 digits: 1 - 0.95 is more than 0.05
+        missing = None if share is None else round(1 - share, 9)
+        yield from _over(f"{stage}: {what}", missing, limits(quality, of), "{:.1%}")
+
+
+def is_displaced(quality: Quality) -> bool:
+    """Whether there are sources to judge fluxes by, and no fit ended near any of them."""
+    return bool(quality.bright_sources) and quality.flux_ratio_median is None
+
+
 def _beside_ideal(facts: Facts) -> Iterator[Reason]:
     both = [facts.quality.get(stage, Quality()).residual_rms_jy for stage in ("image", "selfcal")]
     if facts.ideal_reference and both[0] and both[1]:
@@ -162,9 +189,9 @@ def _achieved(facts: Facts) -> Iterator[str]:
     if quality.residual_rms_jy is not None and quality.residual_peak_jy is not None:
         yield (f"residual rms {jansky(quality.residual_rms_jy)}, "
                f"peak {jansky(quality.residual_peak_jy)}")
-    if quality.flux_ratio_median is None:
+    if quality.flux_ratio_median is None and not is_displaced(quality):
         yield _no_fluxes(quality)
-    else:
+    elif quality.flux_ratio_median is not None:
         scatter = quality.flux_ratio_scatter
         yield (f"fluxes {quality.flux_ratio_median:.3f}"
                + (f" ± {scatter:.3f}" if scatter is not None else "")
