@@ -190,6 +190,46 @@ def test_gain_tables_in_brief(report, made):
     assert np.isfinite(np.delete(table.gain, 17, axis=1)).all()
 
 
+@pytest.mark.parametrize(("failed", "told", "status"), [
+    (0, True, "PASS"), (2, True, "WARN"), (5, True, "FAIL"), (0, False, "FAIL"), (9, True, "FAIL")])
+@pytest.mark.parametrize("matrix", [(), (2, 2)])
+def test_gains_of_what_was_flagged_in_the_input_are_not_judged(
+        partial, failed, told, status, matrix):
+    """Nine of 16 channels and one of ten antennas have no data; of the nine others some failed.
+
+    Tables of before that was written are judged by all that is flagged.
+    """
+    empty = np.zeros((3, 10, 16), bool)
+    empty[..., :9] = empty[:, 9] = True
+    gain = np.ones((3, 10, 16, *matrix), complex) * (np.eye(2) if matrix else 1.0)
+    gain[empty], gain[:, :failed] = np.nan, np.nan
+    names = tuple(f"A{k}" for k in range(10))
+    table = gain_table("T", 1e9 + np.arange(3.0), names, 1e8 + 1e6 * np.arange(16), gain,
+                       no_data=empty if told else None)
+    write_dataset(table, partial / "selfcal" / "gains_T.zarr")
+    report = assemble(read_run(partial))
+    brief = report.gains["T"]
+    assert brief.flagged_fraction == pytest.approx(1 - (9 - failed) / 10 * 7 / 16)
+    assert brief.no_data_fraction == (pytest.approx(1 - 9 / 10 * 7 / 16) if told else None)
+    assert brief.flagged_with_data_fraction == (pytest.approx(failed / 9) if told else None)
+    assert brief.flagged_antennas["A9"] == 1.0
+    assert report.verdict.status == status
+    write(partial)
+    words = f"{failed / 9:.1%} of those with data flagged, 60.6% without data"
+    assert (words in (partial / "report.html").read_text(encoding="utf-8")) == told
+
+
+def test_gains_of_no_data_at_all_are_a_failure(partial):
+    gain = np.full((3, 4, 2), np.nan, complex)
+    table = gain_table("T", 1e9 + np.arange(3.0), tuple("abcd"), np.array([1e8, 1.1e8]), gain,
+                       no_data=np.ones(gain.shape, bool))
+    write_dataset(table, partial / "selfcal" / "gains_T.zarr")
+    report = assemble(read_run(partial))
+    brief = report.gains["T"]
+    assert (brief.no_data_fraction, brief.flagged_with_data_fraction) == (1.0, None)
+    assert "flagged gains of T 100% (limit 50%)" in report.verdict.line
+
+
 @pytest.mark.parametrize(("solved", "unit", "drawn"), [
     ((1, 16), "frequency (MHz)", (0, slice(None))), ((5, 1), "hours", (slice(None), 8))])
 def test_lines_of_gains_are_along_the_axis_on_which_they_were_solved(

@@ -237,11 +237,21 @@ def summary(tables: Sequence[Gains]) -> GainTerm:
     return GainTerm(
         solutions=times * antennas * channels * len(tables), times=times,
         channels=channels, antennas=antennas,
-        flagged_fraction=float(flagged.mean()),
+        flagged_fraction=float(flagged.mean()), **_with_data(tables, flagged),
         flagged_antennas={table.antennas[i]: round(float(share[i]), 4) for i in worst},
         amplitude_median=median,
         amplitude_scatter=None if median is None
         else float(MAD_TO_SIGMA * np.median(np.abs(amplitude - median))))
+
+
+def _with_data(tables: Sequence[Gains], flagged: np.ndarray) -> dict[str, float | None]:
+    """Shares of a term that tell what its solver flagged from what the data did not have."""
+    empty = [t.no_data for t in tables if t.no_data is not None]
+    if not empty:
+        return {}
+    seen = ~np.stack(empty)
+    return {"no_data_fraction": float(1 - seen.mean()),
+            "flagged_with_data_fraction": float(flagged[seen].mean()) if seen.any() else None}
 
 
 def hosts_of(stages: Iterable[Stage]) -> dict[str, HostWork]:

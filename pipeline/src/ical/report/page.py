@@ -154,7 +154,9 @@ def _gain_words(report: Report, tables: Sequence[Gains]) -> str:
     if brief.times > 1:
         step = float(np.median(np.diff(np.sort(table.time)))) * table.time.size / brief.times
         words.append(f"one every {_duration(step)}")
-    words.append(f"{brief.flagged_fraction:.1%} flagged")
+    words.append(f"{brief.flagged_fraction:.1%} flagged" if brief.no_data_fraction is None
+                 else f"{brief.flagged_with_data_fraction or 0:.1%} of those with data flagged, "
+                      f"{brief.no_data_fraction:.1%} without data")
     if len(tables) > 1:
         words.append(f"of the receptors {' and '.join(t.receptor for t in tables)}")
     if all(t.phase_only for t in tables):

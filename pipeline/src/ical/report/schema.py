@@ -208,9 +208,19 @@ class GainTerm(Part):
     times: int = Field(description="solution intervals in time")
     channels: int = Field(description="solution intervals in frequency")
     antennas: int = Field(description="antennas")
-    flagged_fraction: float = Field(description="share of flagged solutions")
+    flagged_fraction: float = Field(
+        description="share of flagged solutions, those without data included")
+    no_data_fraction: float | None = Field(
+        None, description="share of solutions without data: all visibilities that they could be "
+        "made from are flagged in the input, outside selfcal.uv_range, or of gains that an earlier "
+        "term flagged; of gains that were given flags are none of these; null: the run is of "
+        "before they were told apart")
+    flagged_with_data_fraction: float | None = Field(
+        None, description="share of the flagged among the solutions that have data, which the "
+        "verdict judges; null: as above, or none has any")
     flagged_antennas: dict[str, float] = Field(
-        description="flagged share of each antenna that has any, worst first")
+        description="flagged share of each antenna that has any, worst first, those without data "
+        "included")
     amplitude_median: float | None = Field(description="median amplitude of what is not flagged")
     amplitude_scatter: float | None = Field(
         description="its robust scatter (1.4826 x median absolute deviation)")

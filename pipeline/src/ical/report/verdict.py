@@ -84,7 +84,10 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
             why = f" ({facts.outcome.reason})" if facts.outcome.reason else ""
             yield Reason(status=status, text=text + why)
     for term, table in sorted(facts.gains.items()):
-        yield from _over(f"flagged gains of {term}", table.flagged_fraction, FLAGGED_FRACTION,
+        # what the data do not have says nothing of the calibration
+        share = table.flagged_with_data_fraction
+        yield from _over(f"flagged gains of {term}",
+                         table.flagged_fraction if share is None else share, FLAGGED_FRACTION,
                          "{:.0%}")
     for stage, quality in facts.quality.items():
         if stage != "image" or not facts.uncalibrated_image:
