@@ -316,6 +316,15 @@ def test_figures_follow_the_page_colours(page):
     assert "prefers-color-scheme: dark" in page
 
 
+@pytest.mark.parametrize(("path", "words"), [
+    ("/data/a.ms", "it can be run again as it is"),
+    ("/run-file/inputs/input.measurement_set-a.ms", "in place of those under /run-file")])
+def test_a_run_file_with_paths_of_a_container_is_told_not_to_run_as_it_is(partial, path, words):
+    (partial / "parameters.json").write_text(json.dumps({"input": {"measurement_set": path}}))
+    write(partial)
+    assert words in (partial / "report.html").read_text(encoding="utf-8")
+
+
 def test_text_of_a_run_cannot_become_markup(partial):
     evil = '<script>alert("x")</script>'
     record = json.loads((partial / "selfcal" / "stage.json").read_text())

@@ -44,7 +44,7 @@ IMAGING_STAGES = ("image", "selfcal")
 PACKAGES = ("dask", "distributed", "numpy", "scipy", "numba", "ducc0", "radler", "sep", "xarray",
             "zarr", "xradio", "astropy", "python-casacore", "pydantic", "matplotlib")
 KINDS = {
-    "dirty": "image of the data as they are, Jy/beam", "psf": "point spread function",
+    "dirty": "image of the data, not deconvolved, Jy/beam", "psf": "point spread function",
     "model": "what was deconvolved, Jy/pixel", "residual": "what the model leaves, Jy/beam",
     "restored": "model convolved with the beam, plus residual, Jy/beam",
     "pbcorrected": "restored over the primary beam, Jy/beam; NaN where that is below a tenth",

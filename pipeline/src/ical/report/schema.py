@@ -195,7 +195,8 @@ class Cycle(OpenPart):
     min_jy: float | None = Field(None, description="its most negative pixel, Jy/beam")
     snr: float | None = Field(None, description="peak / rms")
     flagged_fraction: float | None = Field(
-        None, description="share of the gain solutions that were flagged")
+        None, description="share of flagged solutions of the term that has most, those without "
+        "data included")
     moved_bytes: int | None = Field(
         None, description="the sum of the stage's moved_bytes within the cycle; that of the first "
         "has the first images besides; null: the cycle was done before the pipeline was resumed")
@@ -204,7 +205,8 @@ class Cycle(OpenPart):
 class GainTerm(Part):
     """One gain table in brief."""
 
-    solutions: int = Field(description="time intervals x antennas x frequency intervals")
+    solutions: int = Field(
+        description="time intervals x antennas x frequency intervals x receptors")
     times: int = Field(description="solution intervals in time")
     channels: int = Field(description="solution intervals in frequency")
     antennas: int = Field(description="antennas")
@@ -261,7 +263,8 @@ class Report(Part):
         description="work by host: tasks summed over the stages, bytes of the partitions held")
     warnings: list[str] = Field(description="what stages warned about, as `stage: text`")
     versions: dict[str, str] = Field(description="software by name, and the digest of arl if known")
-    parameters: dict[str, Any] = Field(description="the resolved run file: it can be run again")
+    parameters: dict[str, Any] = Field(
+        description="the resolved run file: it can be run again; of a swarm see above")
     superseded: list[Superseded] = Field(description="parameters of a 2018 file that do not act")
     files: list[File] = Field(description="the products of the run")
 
