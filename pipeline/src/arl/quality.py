@@ -24,6 +24,9 @@ MOST_STEPS = 100
 DETECTION_SNR, COMPLETE_SNR = 5.0, 10.0
 #: Fluxes are judged of sources this many times the noise: it adds at most 2 % to their scatter.
 MEASURED_SNR = 50.0
+#: A source of which an image shows a smaller share of the flux than this is not in it. The highest
+#: pixel has 0.86 of the flux at least, where a beam is 3 pixels wide.
+PRESENT_SHARE = 0.5
 #: A source wider than this share of the beam is resolved. Fitted with the beam's shape, a Gaussian
 #: of a share x shows 1 / (1 + x^2 / 2) of its flux: half a percent less here, a third at x = 1.
 RESOLVED = 0.1
@@ -391,11 +394,15 @@ class Detection:
     ----------
     completeness: share of the isolated true sources above COMPLETE_SNR that were found; those
         that are resolved do not count, as their flux is not their peak.
+    bright: how many of them are above MEASURED_SNR, and bright_completeness: which share of these
+        was found with PRESENT_SHARE of the flux.
     reliability: share of the found sources that have a true one within a beam. NaN of none.
     """
 
     found: int
     completeness: float
+    bright: int
+    bright_completeness: float
     reliability: float
 
 
@@ -410,9 +417,15 @@ def detection(
     noise: of the image, Jy/beam. l, m (rad), flux (apparent, Jy): all of the truth. size: their
     major axis (FWHM, rad), 0: points.
     """
-    found_l, found_m, _ = find_peaks(restored, DETECTION_SNR * noise, cell)
+    l, m, flux = (np.asarray(x, float) for x in (l, m, flux))
+    found_l, found_m, peak = find_peaks(restored, DETECTION_SNR * noise, cell)
     counted = isolated(l, m, flux, beam, size=size) & (flux > COMPLETE_SNR * noise)
     counted &= ~resolved(size, beam)
     known = cross_match(l[counted], m[counted], found_l, found_m, beam.major)
     true = cross_match(found_l, found_m, l, m, beam.major)
-    return Detection(len(found_l), known.fraction, true.fraction)
+    seen = np.zeros(len(known.index))
+    seen[known.index >= 0] = peak[known.index[known.index >= 0]]
+    bright = flux[counted] > MEASURED_SNR * noise
+    present = (seen >= PRESENT_SHARE * flux[counted])[bright]
+    return Detection(len(found_l), known.fraction, int(bright.sum()), _or_nan(np.mean, present),
+                     true.fraction)

@@ -38,8 +38,8 @@ TASK_S = 2e-3
 DISK_VISIBILITY = 8 + 4 + 1
 #: A further column, without gain errors: of simulated data only.
 DISK_COLUMN = 8
-#: A gain: with its flag, and in an h5parm amplitude and phase, each with a weight.
-DISK_GAIN = 16 + 1 + 2 * (8 + 4)
+#: A gain: with its two flags, and in an h5parm amplitude and phase, each with a weight.
+DISK_GAIN = 16 + 2 + 2 * (8 + 4)
 #: FITS images of a stage and band: dirty, psf, model, residual, restored, corrected for the beam.
 IMAGES_PER_BAND = 6
 #: Those of a stage as a whole: weight of the corrected image, spectral index and its error.

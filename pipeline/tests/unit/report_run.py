@@ -115,22 +115,25 @@ def write_stage(folder: Path, stage: str, **more: object) -> None:
     (folder / stage / "stage.json").write_text(json.dumps(record))
 
 
-def write_gains(folder: Path, term: str, channels: int = 7, times: int = N_TIME) -> np.ndarray:
-    """A gain table as `arl.calibration.gains` makes it; returns the gain (t, a, c)."""
-    rng = np.random.default_rng(channels * times)
-    shape = (times, N_ANTENNA, channels)
+def write_gains(folder: Path, term: str, intervals: int = N_TIME) -> np.ndarray:
+    """A gain table as `ical.stages.run` writes it, with a gain at every time, whatever the solution
+    intervals in time; returns the gain (t, a, c)."""
+    channels = FREQUENCY.size
+    rng = np.random.default_rng(channels * intervals)
+    shape = (intervals, N_ANTENNA, channels)
     gain = np.exp(1j * rng.normal(0, 1, shape))
     if term != "T":
         gain = (1 + rng.normal(0, 0.03, shape)) * np.exp(1j * rng.normal(0, 0.1, shape))
-    flag = np.zeros(shape, bool)
+    gain = gain[np.arange(N_TIME) * intervals // N_TIME]
+    flag = np.zeros(gain.shape, bool)
     flag[:, 17] = True
     dims = ("time", "antenna_name", "frequency", "receptor")
     xr.Dataset(
         {"GAIN": (dims, np.where(flag, 1.0, gain)[..., None]), "FLAG": (dims, flag[..., None])},
-        coords={"time": 1.5e9 + 1440.0 * np.arange(times),
+        coords={"time": 1.5e9 + 1440.0 * np.arange(N_TIME),
                 "antenna_name": [f"LOW{n:03d}" for n in range(N_ANTENNA)],
-                "frequency": FREQUENCY[:channels], "receptor": ["I"]},
-        attrs={"term": term},
+                "frequency": FREQUENCY, "receptor": ["I"]},
+        attrs={"term": term, "solution_intervals": [intervals, channels]},
     ).to_zarr(folder / "selfcal" / f"gains_{term}.zarr", mode="w")
     return np.where(flag, np.nan, gain)
 
@@ -147,5 +150,5 @@ def write_run(folder: Path) -> Path:
                 warnings=["LOW017 has no usable data: its gains are flagged"])
     (folder / "selfcal" / "history.json").write_text(json.dumps(HISTORY))
     write_gains(folder, "T")
-    write_gains(folder, "G", times=1)
+    write_gains(folder, "G", intervals=1)
     return folder

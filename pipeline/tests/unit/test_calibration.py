@@ -1,5 +1,7 @@
 """Gains against injected ones and against theory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -320,6 +322,54 @@ def test_what_partitions_solved_apart_is_put_together():
     np.testing.assert_array_equal(some.gain[3, 2], gain[3, 2])
 
 
+@pytest.mark.parametrize("receptors", [1, 2])
+def test_gains_without_data_are_told_from_others_that_are_flagged(observation, receptors):
+    """An antenna without data at one time, all of one channel; another that is flagged with data.
+
+    For the second term what the first has flagged are no data either.
+    """
+    first, second, model = observation
+    weight = np.ones(model.shape, np.float32)
+    weight[1, (first == 3) | (second == 3)] = 0
+    weight[..., 2] = 0
+    vis = model + 1e-3 * np.random.default_rng(5).normal(size=model.shape)
+    data = vis if receptors == 1 else vis[..., None, None] * np.eye(2)
+    t, g = two_terms()
+    if receptors == 2:
+        t, g = replace(t, jones="diagonal"), replace(g, jones="full")
+    joined = chain.reduce_terms(data, model, weight, first, second, N_ANTENNA, (t, g))
+
+    def finish(term, solution):
+        gain = condition(solution, Conditioning(3.0), normalise=False)
+        gain[:, :, 5] = np.nan
+        return gain
+
+    solved, _ = chain.solve_chain(joined, (t, g), {}, finish, chain.SolverOptions())
+    expected = np.zeros((N_TIME, N_ANTENNA, N_CHANNEL), bool)
+    expected[1, 3] = expected[:, :, 2] = True
+    np.testing.assert_array_equal(chain.without_data(solved["T"], t), expected)
+    gain = chain.expand(solved["T"], t)
+    flagged = ~np.isfinite(gain if receptors == 1 else gain[..., 0, 0])
+    expected[:, 5] = True
+    np.testing.assert_array_equal(flagged, expected)
+    alone = np.zeros_like(expected)
+    alone[:, 5] = True
+    np.testing.assert_array_equal(chain.without_data(solved["G"], g), alone)
+    part = replace(t, time_block=t.time_block[1:2], channel_block=t.channel_block[:2])
+    np.testing.assert_array_equal(
+        chain.without_data(solved["T"], part), (np.arange(N_ANTENNA) == 3)[None, :, None]
+        * np.ones((1, 1, 2), bool))
+
+
+def test_of_gains_that_were_given_nobody_knows_whether_there_are_data():
+    gain = np.ones((2, 1, 3), complex)
+    gain[0, 0, 1] = np.nan
+    term = chain.TermBlocks("G", chain.FIXED, np.arange(2), np.zeros(1, int))
+    solution = chain.given("G", np.arange(2), np.arange(1), gain)
+    assert not chain.without_data(solution, term).any()
+    np.testing.assert_array_equal(np.isnan(flag_faint(gain, solution.snr, 0.0)), np.isnan(gain))
+
+
 def test_solution_intervals():
     time = np.arange(6) * 10.0
     np.testing.assert_array_equal(time_blocks(time, None), np.arange(6))
@@ -341,3 +391,4 @@ def test_a_gain_table_marks_its_flags():
     assert bool(table["FLAG"].sel(antenna_name="b", time=0.0).item())
     assert int(table["FLAG"].sum()) == 1
     assert np.isfinite(table["GAIN"]).all()
+    assert "NO_DATA" not in table

@@ -43,7 +43,7 @@ def test_disk_by_hand():
     uvw = 10 * 10 * 2 * 24
     # stages, bands and the combined one, six images; and three of a stage; float32
     images = 2 * (3 * 6 + 3) * 64 * 64 * 4
-    gains = 10 * 5 * 4 * 2 * (16 + 1 + 8 + 4 + 8 + 4)  # and flag; amplitude, phase, their weights
+    gains = 10 * 5 * 4 * 2 * (16 + 2 + 8 + 4 + 8 + 4)  # and flags; amplitude, phase, their weights
     assert disk_bytes(SIZES) == vis + uvw + images + gains
 
 
@@ -59,7 +59,7 @@ def test_gains_of_two_receptors_are_matrices():
     read = grown(components=0, stations=50, receptors=False)
     both = dataclasses.replace(read, receptors=True)
     numbers = 10 * 50 * 4
-    assert disk_bytes(both) - disk_bytes(read) == 3 * numbers * 2 * 41
+    assert disk_bytes(both) - disk_bytes(read) == 3 * numbers * 2 * 42
     # solutions with their signal-to-noise; all gains, and once more on their way
     each = 2 * (16 + 8) + 2 * 2 * 16
     assert driver_memory(both) - driver_memory(read) == 3 * numbers * each

@@ -227,7 +227,19 @@ def test_found_sources_are_those_that_are_there():
     found = quality.detection(image, 0.01, l, m, flux, BEAM, CELL)
     assert found.found == 9
     assert found.completeness == pytest.approx(5 / 6)
+    assert (found.bright, found.bright_completeness) == (6, pytest.approx(5 / 6))
     assert found.reliability == pytest.approx(8 / 9)
+
+
+def test_a_bright_source_of_which_little_is_left_is_found_but_not_there():
+    """Of four one has 0.4 of its flux, one 0.7, and one of 30 sigma is not bright: the noise is of
+    no image, but what the limits are made from. A companion takes no part in that of its source."""
+    l = np.array([-50, -10, 30, 10, 50, 31.0]) * CELL
+    m = np.array([-40, -30, 40, 0, 0, 40.5]) * CELL
+    flux = np.array([1.0, 2.0, 3.0, 4.0, 0.3, 0.1])
+    image = sky(l, m, flux * [1.0, 0.4, 1.0, 0.7, 0.6, 1.0])
+    found = quality.detection(image, 0.01, l, m, flux, BEAM, CELL)
+    assert (found.completeness, found.bright, found.bright_completeness) == (1.0, 4, 0.75)
 
 
 def test_peaks_are_at_their_sources_and_nowhere_else():
@@ -281,6 +293,7 @@ def test_an_image_of_noise_and_no_truth_has_nothing_to_count():
     noise = np.random.default_rng(6).normal(0, 1.0, (64, 64))
     none = np.zeros(0)
     found = quality.detection(noise, 1.0, none, none, none, BEAM, CELL)
-    assert found.found == 0
+    assert (found.found, found.bright) == (0, 0)
     assert np.isnan(found.completeness)
+    assert np.isnan(found.bright_completeness)
     assert np.isnan(found.reliability)

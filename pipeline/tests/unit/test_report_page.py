@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,11 +24,13 @@ from arl.io.zarr import write_dataset
 from arl.restoration import Beam
 from ical.forecast import Sizes, forecast
 from ical.parameters import Resources
-from ical.report import sky_figures
-from ical.report.assemble import assemble, last_errors, read_run
-from ical.report.products import read_gains, read_image
+from ical.report import assemble as assembling
+from ical.report import figures, sky_figures
+from ical.report.assemble import assemble, last_errors, quality_of, read_run
+from ical.report.products import Gains, SkyImage, read_gains, read_image
 from ical.report.schema import Report
 from ical.report.svg import new_figure, to_svg
+from ical.report.verdict import Facts, judge
 from ical.stages.report import write
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -133,17 +136,117 @@ def test_residuals_are_measured_band_by_band(report):
         list(np.abs(noise).max(axis=(1, 2))))
 
 
+@pytest.mark.parametrize(("snr", "left", "status"), [
+    (0, 0.0, "PASS"), (8, 0.0, "PASS"), (30, 0.0, "PASS"), (8, 1.0, "FAIL"), (1000, 0.04, "PASS"),
+    (1000, 0.2, "WARN"), (1000, 0.6, "FAIL")])
+def test_what_is_left_of_a_source_is_judged_and_noise_is_not(tmp_path, snr, left, status):
+    """Of a field of noise and one source: its residual peak is 4.1 sigma where nothing is left."""
+    n, sigma = report_run.NPIXEL, 2e-3
+    noise = np.random.default_rng(4).normal(0, sigma, (n, n))
+    offset = (np.arange(n) - n // 2) / 3
+    source = snr * sigma * np.exp(-offset[:, None] ** 2 - offset ** 2)
+    for kind, image in (("residual", noise + left * source), ("restored", noise + source)):
+        report_run.write_image(tmp_path / f"{kind}_combined.fits", image, 1e8)
+    found = quality_of(tmp_path, {})
+    assert found.residual_robust_rms_jy == pytest.approx(sigma, rel=0.01)
+    facts = Facts(("image",), frozenset(("image",)), quality={"image": found})
+    assert judge(facts).status == status
+
+
+def test_the_robust_rms_is_of_the_image_that_the_peak_is_of(tmp_path):
+    """What a stage says of its residual is of the combined one; else it is the lowest band's."""
+    images = {"combined": 1.0, "band00": 3.0, "band01": 5.0}
+    for name, sigma in images.items():
+        noise = np.random.default_rng(1).normal(0, sigma, (report_run.NPIXEL,) * 2)
+        report_run.write_image(tmp_path / f"residual_{name}.fits", noise, 1e8)
+    for told, expected in (({}, 3.0), ({"residual_peak_jy": 9.0}, 1.0),
+                           ({"residual_robust_rms_jy": 0.5}, 0.5)):
+        found = quality_of(tmp_path, {"quality": told})
+        assert found.residual_robust_rms_jy == pytest.approx(expected, rel=0.01), told
+
+
+@pytest.mark.parametrize(("parameters", "noiseless"), [
+    ({"noise": {"sefd": None, "sigma": None}}, True), ({"noise": {"sefd": 1e3}}, False),
+    ({"input": {"measurement_set": "a.ms"}}, False)])
+def test_data_of_a_telescope_have_noise(partial, parameters, noiseless, monkeypatch):
+    seen = []
+    monkeypatch.setattr(assembling, "judge", lambda facts: seen.append(facts) or judge(facts))
+    (partial / "parameters.json").write_text(json.dumps({"name": "a"} | parameters))
+    assemble(read_run(partial))
+    assert seen[0].noiseless is noiseless
+
+
 def test_gain_tables_in_brief(report, made):
     t = report["gains"]["T"]
     assert (t["times"], t["antennas"], t["channels"]) == (11, 94, 7)
     assert t["flagged_fraction"] == pytest.approx(1 / 94)
     assert t["flagged_antennas"] == {"LOW017": 1.0}
     assert t["amplitude_median"] == pytest.approx(1.0)
+    assert (report["gains"]["G"]["times"], report["gains"]["G"]["solutions"]) == (1, 94 * 7)
     assert list(report["gains"]) == ["T", "G"]
     (table,) = read_gains(made / "selfcal" / "gains_G.zarr")
     assert not table.phase_only
     assert np.isnan(table.gain[:, 17]).all()
     assert np.isfinite(np.delete(table.gain, 17, axis=1)).all()
+
+
+@pytest.mark.parametrize(("failed", "told", "status"), [
+    (0, True, "PASS"), (2, True, "WARN"), (5, True, "FAIL"), (0, False, "FAIL"), (9, True, "FAIL")])
+@pytest.mark.parametrize("matrix", [(), (2, 2)])
+def test_gains_of_what_was_flagged_in_the_input_are_not_judged(
+        partial, failed, told, status, matrix):
+    """Nine of 16 channels and one of ten antennas have no data; of the nine others some failed.
+
+    Tables of before that was written are judged by all that is flagged.
+    """
+    empty = np.zeros((3, 10, 16), bool)
+    empty[..., :9] = empty[:, 9] = True
+    gain = np.ones((3, 10, 16, *matrix), complex) * (np.eye(2) if matrix else 1.0)
+    gain[empty], gain[:, :failed] = np.nan, np.nan
+    names = tuple(f"A{k}" for k in range(10))
+    table = gain_table("T", 1e9 + np.arange(3.0), names, 1e8 + 1e6 * np.arange(16), gain,
+                       no_data=empty if told else None)
+    write_dataset(table, partial / "selfcal" / "gains_T.zarr")
+    report = assemble(read_run(partial))
+    brief = report.gains["T"]
+    assert brief.flagged_fraction == pytest.approx(1 - (9 - failed) / 10 * 7 / 16)
+    assert brief.no_data_fraction == (pytest.approx(1 - 9 / 10 * 7 / 16) if told else None)
+    assert brief.flagged_with_data_fraction == (pytest.approx(failed / 9) if told else None)
+    assert brief.flagged_antennas["A9"] == 1.0
+    assert report.verdict.status == status
+    write(partial)
+    words = f"{failed / 9:.1%} of those with data flagged, 60.6% without data"
+    assert (words in (partial / "report.html").read_text(encoding="utf-8")) == told
+
+
+def test_gains_of_no_data_at_all_are_a_failure(partial):
+    gain = np.full((3, 4, 2), np.nan, complex)
+    table = gain_table("T", 1e9 + np.arange(3.0), tuple("abcd"), np.array([1e8, 1.1e8]), gain,
+                       no_data=np.ones(gain.shape, bool))
+    write_dataset(table, partial / "selfcal" / "gains_T.zarr")
+    report = assemble(read_run(partial))
+    brief = report.gains["T"]
+    assert (brief.no_data_fraction, brief.flagged_with_data_fraction) == (1.0, None)
+    assert "flagged gains of T 100% (limit 50%)" in report.verdict.line
+
+
+@pytest.mark.parametrize(("solved", "unit", "drawn"), [
+    ((1, 16), "frequency (MHz)", (0, slice(None))), ((5, 1), "hours", (slice(None), 8))])
+def test_lines_of_gains_are_along_the_axis_on_which_they_were_solved(
+        monkeypatch, solved, unit, drawn):
+    """A table has every time and channel: of a bandpass all times are the same."""
+    random = np.random.default_rng(3)
+    gain = np.broadcast_to(
+        random.uniform(0.5, 2, (solved[0], 3, solved[1])).astype(complex), (5, 3, 16))
+    time, frequency = 1.5e9 + 3600.0 * np.arange(5), 1e8 + 1e6 * np.arange(16)
+    axes = []
+    monkeypatch.setattr(figures, "to_svg", lambda figure, *words: axes.extend(figure.axes))
+    figures.gain_lines(Gains("B", "I", gain, time, frequency, ("a", "b", "c"), solved), "b")
+    assert axes[-1].get_xlabel().startswith(unit)
+    along = frequency / 1e6 if solved[0] == 1 else np.arange(5.0)
+    for antenna, line in enumerate(axes[-1].lines):
+        np.testing.assert_allclose(line.get_xdata(), along)
+        np.testing.assert_allclose(line.get_ydata(), np.abs(gain[drawn[0], antenna, drawn[1]]))
 
 
 def test_gains_of_two_receptors_are_drawn_and_counted_both(partial):
@@ -211,6 +314,15 @@ def test_figures_follow_the_page_colours(page):
     used = set(re.findall(r"var\((--[\w-]+)", page))
     assert used <= set(re.findall(r"(--[\w-]+):", page))
     assert "prefers-color-scheme: dark" in page
+
+
+@pytest.mark.parametrize(("path", "words"), [
+    ("/data/a.ms", "it can be run again as it is"),
+    ("/run-file/inputs/input.measurement_set-a.ms", "in place of those under /run-file")])
+def test_a_run_file_with_paths_of_a_container_is_told_not_to_run_as_it_is(partial, path, words):
+    (partial / "parameters.json").write_text(json.dumps({"input": {"measurement_set": path}}))
+    write(partial)
+    assert words in (partial / "report.html").read_text(encoding="utf-8")
 
 
 def test_text_of_a_run_cannot_become_markup(partial):
@@ -353,6 +465,38 @@ def test_graticule_labels_are_where_the_world_coordinates_are(tmp_path, dec):
         found = wcs.all_pix2world([[-0.5, y]], 0)[0, 1]
         text = label.get_text()[:-1].replace("\N{MINUS SIGN}", "-")
         assert found == pytest.approx(float(text), abs=0.02)
+
+
+@pytest.mark.parametrize(("ra", "dec", "size"), [
+    (30.0, -60.0, 0.2), (0.02, 10.0, 0.2), (359.95, -89.3, 0.2), (30.0, 80.0, 5e-3),
+    (200.0, 45.0, 40.0), (10.0, 89.95, 0.2), (0.0, -90.0, 0.2), (350.0, -75.0, 50.0)])
+def test_lines_of_the_graticule_cross_the_field_without_gaps(ra, dec, size):
+    """Of any size (degrees), across 0h and over a pole; each has one coordinate, by its WCS."""
+    n = 64
+    wcs = WCS({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": ra, "CRVAL2": dec,
+               "CDELT1": -size / n, "CDELT2": size / n, "CRPIX1": n / 2, "CRPIX2": n / 2})
+    cell = np.radians(size / n)
+    image = SkyImage(Path("a.fits"), np.zeros((n, n)), np.radians(ra), np.radians(dec),
+                     (n / 2 - 1, n / 2 - 1), (-cell, cell), None, "Jy/beam", 1e8)
+    axes = new_figure(4, 4).add_subplot()
+    sky_figures.graticule(axes, image, "#000000")
+    left, right, bottom, top = image.extent
+    of_polar_field = abs(dec) + size / 2 > 90
+    constant = []
+    for line in axes.lines:
+        drawn = np.column_stack(line.get_data())
+        # NaN is where it has left the field
+        assert np.nanmax(np.hypot(*np.diff(drawn, axis=0).T)) < 0.05 * (left - right)
+        l, m = drawn[np.isfinite(drawn[:, 0])].T
+        assert len(l) > (10 if of_polar_field else 50)
+        pixel = np.column_stack([(l - left) / (right - left), (m - bottom) / (top - bottom)])
+        world = wcs.all_pix2world(pixel * n - 0.5, 0)
+        turned = world - [[ra, 0]]
+        turned[:, 0] = (turned[:, 0] + 180) % 360 - 180
+        at_pole = np.abs(world[:, 1]) > 90 - 1e-6  # which has no right ascension
+        constant.append(np.argmin([np.ptp(turned[~at_pole, 0]), np.ptp(turned[:, 1])]))
+        assert np.ptp(turned[~at_pole, constant[-1]]) < 1e-6 * max(size, 1)
+    assert min(constant.count(0), constant.count(1)) >= 2
 
 
 @pytest.mark.parametrize(("seconds", "step", "text"), [

@@ -45,6 +45,10 @@ def test_good_run_passes_and_says_what_it_reached():
     (changed(flux_ratio_scatter=0.03), "PASS"), (changed(flux_ratio_scatter=0.031), "WARN"),
     (changed(flux_ratio_scatter=0.21), "FAIL"),
     (changed(position_offset_beam=0.051), "WARN"), (changed(position_offset_beam=0.6), "FAIL"),
+    (changed(bright_completeness=0.95), "PASS"), (changed(bright_completeness=0.949), "WARN"),
+    (changed(bright_completeness=0.75), "WARN"), (changed(bright_completeness=0.749), "FAIL"),
+    (changed(completeness=0.75), "PASS"), (changed(completeness=0.749), "WARN"),
+    (changed(completeness=0.499), "FAIL"),
     (changed(gain_phase_rms_deg=4.9), "PASS"), (changed(gain_phase_rms_deg=5.1), "WARN"),
     (changed(gain_phase_rms_deg=31.0), "FAIL"),
     (changed(residual_peak_jy=0.39), "PASS"), (changed(residual_peak_jy=0.41), "WARN"),
@@ -81,6 +85,15 @@ def test_what_methods_leave_of_data_without_noise_fails_no_run(ratio, status):
     assert found.status == status
 
 
+@pytest.mark.parametrize(("robust_rms", "noiseless", "status"), [
+    (0.059, False, "PASS"), (0.057, False, "WARN"), (0.059, True, "WARN"), (None, False, "WARN"),
+    (0.0, False, "WARN")])
+def test_a_residual_is_judged_above_what_noise_reaches(robust_rms, noiseless, status):
+    """Of 0.41 Jy, 5.1 % of the image's peak: 6.9 or 7.2 times the robust rms."""
+    given = GOOD.model_copy(update={"residual_peak_jy": 0.41, "residual_robust_rms_jy": robust_rms})
+    assert judge(facts(given, noiseless=noiseless)).status == status
+
+
 def test_findings_name_the_stage_and_the_limit():
     assert "selfcal: flux scatter 5.0% (limit 3.0%)" in judge(changed(flux_ratio_scatter=0.05)).line
 
@@ -104,7 +117,9 @@ def test_without_truth_it_says_so():
 @pytest.mark.parametrize(("measure", "value", "status"), [
     ("flux_ratio_median", 0.91, "PASS"), ("flux_ratio_median", 0.5, "WARN"),
     ("flux_ratio_scatter", 0.19, "PASS"), ("flux_ratio_scatter", 0.9, "WARN"),
-    ("position_offset_beam", 0.49, "PASS"), ("position_offset_beam", 0.9, "WARN")])
+    ("position_offset_beam", 0.49, "PASS"), ("position_offset_beam", 0.9, "WARN"),
+    ("bright_completeness", 0.76, "PASS"), ("bright_completeness", 0.0, "WARN"),
+    ("completeness", 0.51, "PASS"), ("completeness", 0.0, "WARN")])
 def test_a_catalogue_is_no_truth(measure, value, status):
     found = judge(changed(reference="catalogue", **{measure: value}))
     assert found.status == status
@@ -115,6 +130,24 @@ def test_a_catalogue_too_faint_for_fluxes_is_not_a_missing_truth():
     verdict = judge(facts(Quality(residual_rms_jy=2e-3, residual_peak_jy=0.01,
                                   reference="catalogue")))
     assert "no isolated source of the catalogue is bright enough" in verdict.line
+
+
+@pytest.mark.parametrize(("reference", "status"), [("truth", "FAIL"), ("catalogue", "WARN")])
+@pytest.mark.parametrize(("number", "text"), [
+    (60, "selfcal: none of 60 bright sources is within a beam of its place"),
+    (1, "selfcal: the bright source is not within a beam of its place")])
+def test_sources_that_are_all_elsewhere_are_told_as_that(reference, status, number, text):
+    """And once, whatever of them was found within a beam of another's place."""
+    verdict = judge(facts(Quality(reference=reference, bright_sources=number, completeness=0.0,
+                                  bright_completeness=0.0)))
+    assert [(r.status, r.text) for r in verdict.reasons] == [(status, text)]
+    assert "bright enough" not in verdict.line
+
+
+def test_no_bright_source_is_said_where_there_is_none():
+    verdict = judge(facts(Quality(reference="truth", bright_sources=0, completeness=1.0)))
+    assert verdict.status == "PASS"
+    assert "no isolated source of the truth is bright enough to judge fluxes by" in verdict.line
 
 
 @pytest.mark.parametrize(("flux", "text"), [

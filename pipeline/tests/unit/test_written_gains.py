@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from arl.io.zarr import read_dataset
 from ical.partitions import Partition, Plan
 from ical.stages import run
 
@@ -33,6 +34,10 @@ class Gains:
                           for k, _ in enumerate(terms)] for p in PLAN.partitions}
         self.alive += [weakref.ref(g) for own in found.values() for g in own]
         return found
+
+    def without_data(self, solutions, term):
+        return {name: [own[0].reshape(*own[0].shape[:3], -1)[..., 0].real > 20]
+                for name, own in self.gains(solutions, term).items()}
 
     def intervals(self, name, channels):
         return [1, channels.size]
@@ -80,3 +85,27 @@ def test_tables_are_written_term_by_term(tmp_path, monkeypatch):
     assert held == [(0, 1)] * 3
     assert sent == [{"one": 3, "two": 3, "three": 3}]
     assert {p.name for p in tmp_path.iterdir()} == {f"gains_{t}.zarr" for t in "TGB"}
+
+
+@pytest.mark.parametrize("matrix", [(), (2, 2)])
+def test_a_table_tells_gains_without_data_from_others_that_are_flagged(
+        tmp_path, monkeypatch, matrix):
+    """All of the second band have none; of the first, one antenna is flagged for another reason,
+    and the others' gains are good, as one that smoothing has filled is."""
+    monkeypatch.setattr(run, "write_h5parm", lambda *arguments: None)
+    terms = Gains(matrix)
+    cube = np.ones((4, 3, 4, *matrix), complex)
+    cube[:, 1, :2], cube[:, :, 2:], cube[0, 0, 2] = np.nan, np.nan, 1.0
+    context = SimpleNamespace(store=SimpleNamespace(stage_folder=lambda stage: tmp_path))
+    run._write_gains(context, PLAN, SETUP if not matrix else SimpleNamespace(
+        **vars(SETUP) | {"products": ("XX", "XY", "YX", "YY")}),
+        SimpleNamespace(terms=terms), {}, "G", cube)
+    with read_dataset(tmp_path / "gains_G.zarr") as table:
+        flag, no_data = table["FLAG"].values, table["NO_DATA"].values
+    expected = np.zeros((4, 3, 4), bool)
+    expected[:, :, 2:] = True
+    expected[0, 0, 2] = False
+    assert no_data.shape == flag.shape
+    for receptor in range(flag.shape[-1]):
+        np.testing.assert_array_equal(no_data[..., receptor], expected)
+        np.testing.assert_array_equal((flag & ~no_data)[..., receptor].sum(), 4 * 2)

@@ -67,7 +67,7 @@ class TermSolution:
     ----------
     time_blocks, channel_blocks: global numbers of the intervals, shapes (tb,) and (cb,).
     gain: shape (tb, cb, ant), complex128, NaN where flagged; (tb, cb, ant, 2, 2) where the data
-        are of two receptors. snr: (tb, cb, ant).
+        are of two receptors. snr: (tb, cb, ant); 0 where an antenna had no data.
     """
 
     name: str
@@ -226,9 +226,10 @@ def solve_chain(
 def given(
     name: str, time_blocks: np.ndarray, channel_blocks: np.ndarray, gain: np.ndarray
 ) -> TermSolution:
-    """Gains that are taken as they are: of infinite signal-to-noise, 0 where flagged (NaN)."""
+    """Gains that are taken as they are: of infinite signal-to-noise, and NaN where they are
+    flagged (NaN), for whether there are data to solve one from has not been looked at."""
     good = np.isfinite(gain).all(axis=tuple(range(3, gain.ndim)))
-    return TermSolution(name, time_blocks, channel_blocks, gain, np.where(good, np.inf, 0.0))
+    return TermSolution(name, time_blocks, channel_blocks, gain, np.where(good, np.inf, np.nan))
 
 
 def restrict(solution: TermSolution, term: TermBlocks) -> TermSolution:
@@ -292,6 +293,17 @@ def merge(parts: Sequence[CellMatrices]) -> CellMatrices:
 
 def expand(solution: TermSolution, term: TermBlocks) -> np.ndarray:
     """The gains of the times and channels of a term, shape (time, ant, chan), or (..., 2, 2)."""
+    return _at_samples(solution.gain, solution, term)
+
+
+def without_data(solution: TermSolution, term: TermBlocks) -> np.ndarray:
+    """Where no visibility was left to solve a gain from, bool (time, ant, chan) of a term's times
+    and channels: all were flagged, not selected, or taken by a gain that was flagged before."""
+    return _at_samples(solution.snr == 0, solution, term)
+
+
+def _at_samples(values: np.ndarray, solution: TermSolution, term: TermBlocks) -> np.ndarray:
+    """Values of a solution's intervals (tb, cb, ant, ...) as (time, ant, chan, ...)."""
     rows = np.searchsorted(solution.time_blocks, term.time_block)
     columns = np.searchsorted(solution.channel_blocks, term.channel_block)
-    return np.swapaxes(solution.gain[rows][:, columns], 1, 2)
+    return np.swapaxes(values[rows][:, columns], 1, 2)

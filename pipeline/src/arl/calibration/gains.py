@@ -19,8 +19,9 @@ def gain_table(
     frequency: np.ndarray,
     gain: np.ndarray,
     products: tuple[str, ...] = LINEAR,
+    no_data: np.ndarray | None = None,
 ) -> xr.Dataset:
-    """A gain table with dims (time, antenna_name, frequency, receptor).
+    """A gain table with dims (time, antenna_name, frequency, receptor): GAIN, FLAG and NO_DATA.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ def gain_table(
         NaN where flagged. Of matrices all four elements are written, or the diagonal where the
         others are zero throughout.
     products: names of the elements, such as XX and YY, or all four.
+    no_data: bool (time, antenna, frequency), where there was nothing to solve a gain from: NO_DATA
+        is true of what is flagged for that. None: it is not known, and there is no NO_DATA.
     """
     dims = ("time", "antenna_name", "frequency", "receptor")
     flat = gain.reshape(*gain.shape[:3], -1)
@@ -36,8 +39,9 @@ def gain_table(
     if flat.shape[-1] == 4 and not np.nan_to_num(flat[..., 1:3]).any():
         flat, names = flat[..., [0, 3]], (products[0], products[-1])
     flag = ~np.isfinite(flat)
+    empty = {} if no_data is None else {"NO_DATA": (dims, flag & no_data[..., None])}
     return xr.Dataset(
-        {"GAIN": (dims, np.where(flag, 1.0, flat)), "FLAG": (dims, flag)},
+        {"GAIN": (dims, np.where(flag, 1.0, flat)), "FLAG": (dims, flag), **empty},
         coords={"time": time, "antenna_name": list(antenna_names), "frequency": frequency,
                 "receptor": list(names)},
         attrs={"type": f"extension:{term.lower()}.gains.ical", "schema_version": "1", "term": term,

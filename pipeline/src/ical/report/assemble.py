@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from arl.conventions import MAD_TO_SIGMA
+from arl.quality import robust_rms
 from ical.report.products import Gains, find_image, read_gains, read_image
 from ical.report.schema import (
     SCHEMA_VERSION,
@@ -43,7 +44,7 @@ IMAGING_STAGES = ("image", "selfcal")
 PACKAGES = ("dask", "distributed", "numpy", "scipy", "numba", "ducc0", "radler", "sep", "xarray",
             "zarr", "xradio", "astropy", "python-casacore", "pydantic", "matplotlib")
 KINDS = {
-    "dirty": "image of the data as they are, Jy/beam", "psf": "point spread function",
+    "dirty": "image of the data, not deconvolved, Jy/beam", "psf": "point spread function",
     "model": "what was deconvolved, Jy/pixel", "residual": "what the model leaves, Jy/beam",
     "restored": "model convolved with the beam, plus residual, Jy/beam",
     "pbcorrected": "restored over the primary beam, Jy/beam; NaN where that is below a tenth",
@@ -112,7 +113,8 @@ def assemble(run: Run, now: datetime | None = None) -> Report:
                   last_errors(run.folder / "progress.jsonl", done),
                   run.parameters.get("gains") is not None,
                   "input" in run.parameters and "selfcal" in expected,
-                  not any((run.parameters.get("noise") or {}).values()))
+                  "input" not in run.parameters
+                  and not any((run.parameters.get("noise") or {}).values()))
     return Report(
         schema_version=SCHEMA_VERSION, run=run.folder.name,
         name=str(run.parameters.get("name", run.folder.name)),
@@ -192,21 +194,22 @@ def cycle_of(raw: Mapping[str, Any], number: int) -> Cycle:
 def quality_of(folder: Path, record: Mapping[str, Any]) -> Quality:
     """A stage's own measures, completed by what its images say."""
     own = {k: v for k, v in (record.get("quality") or {}).items() if v is not None}
-    bands = [_band(path) for path in sorted(folder.glob("residual_band*.fits"))]
+    paths = sorted(folder.glob("residual_band*.fits"))
+    bands = [_band(path) for path in paths]
     measured: dict[str, Any] = {"bands": bands}
-    lowest = bands[0] if bands else _only(folder)
-    if lowest:
+    combined = find_image(folder, "residual")
+    if combined:
+        lowest = bands[0] if bands else _band(combined)
         measured |= {"residual_rms_jy": lowest.residual_rms_jy,
                      "residual_peak_jy": lowest.residual_peak_jy}
+    if combined and "residual_robust_rms_jy" not in own:
+        # of the image that the peak is of: stages measure the combined one
+        alike = combined if "residual_peak_jy" in own or not paths else paths[0]
+        measured["residual_robust_rms_jy"] = _robust_rms(alike)
     restored = find_image(folder, "restored")
     if restored:
         measured["restored_peak_jy"] = float(np.nanmax(read_image(restored).data))
     return Quality(**(measured | own))
-
-
-def _only(folder: Path) -> Band | None:
-    combined = find_image(folder, "residual")
-    return _band(combined) if combined else None
 
 
 def _band(path: Path) -> Band:
@@ -214,6 +217,11 @@ def _band(path: Path) -> Band:
     data = image.data.astype(float)
     return Band(frequency_hz=image.frequency, residual_rms_jy=float(np.sqrt(np.nanmean(data**2))),
                 residual_peak_jy=float(np.nanmax(np.abs(data))))
+
+
+def _robust_rms(path: Path) -> float:
+    data = read_image(path).data
+    return robust_rms(data[np.isfinite(data)])
 
 
 def summary(tables: Sequence[Gains]) -> GainTerm:
@@ -229,11 +237,21 @@ def summary(tables: Sequence[Gains]) -> GainTerm:
     return GainTerm(
         solutions=times * antennas * channels * len(tables), times=times,
         channels=channels, antennas=antennas,
-        flagged_fraction=float(flagged.mean()),
+        flagged_fraction=float(flagged.mean()), **_with_data(tables, flagged),
         flagged_antennas={table.antennas[i]: round(float(share[i]), 4) for i in worst},
         amplitude_median=median,
         amplitude_scatter=None if median is None
         else float(MAD_TO_SIGMA * np.median(np.abs(amplitude - median))))
+
+
+def _with_data(tables: Sequence[Gains], flagged: np.ndarray) -> dict[str, float | None]:
+    """Shares of a term that tell what its solver flagged from what the data did not have."""
+    empty = [t.no_data for t in tables if t.no_data is not None]
+    if not empty:
+        return {}
+    seen = ~np.stack(empty)
+    return {"no_data_fraction": float(1 - seen.mean()),
+            "flagged_with_data_fraction": float(flagged[seen].mean()) if seen.any() else None}
 
 
 def hosts_of(stages: Iterable[Stage]) -> dict[str, HostWork]:

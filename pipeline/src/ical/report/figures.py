@@ -88,9 +88,10 @@ def _channel_ticks(axes: Axes, table: Gains) -> None:
 
 
 def gain_lines(table: Gains, key: str) -> str:
-    """Phase and amplitude of a few antennas over time, or over frequency where time is one."""
-    times, antennas, channels = table.gain.shape
-    over_time = times > 1
+    """Phase and amplitude of a few antennas over time, or over frequency where all times have one
+    solution; a table has a gain at each of them all the same."""
+    _, antennas, channels = table.gain.shape
+    over_time = table.solved[0] > 1
     panels = ("phase",) if table.phase_only else ("phase", "amplitude")
     figure = new_figure(6.4, 3.2)
     grid = grid_of(figure, len(panels), 1, top=0.32)

@@ -154,7 +154,9 @@ def _gain_words(report: Report, tables: Sequence[Gains]) -> str:
     if brief.times > 1:
         step = float(np.median(np.diff(np.sort(table.time)))) * table.time.size / brief.times
         words.append(f"one every {_duration(step)}")
-    words.append(f"{brief.flagged_fraction:.1%} flagged")
+    words.append(f"{brief.flagged_fraction:.1%} flagged" if brief.no_data_fraction is None
+                 else f"{brief.flagged_with_data_fraction or 0:.1%} of those with data flagged, "
+                      f"{brief.no_data_fraction:.1%} without data")
     if len(tables) > 1:
         words.append(f"of the receptors {' and '.join(t.receptor for t in tables)}")
     if all(t.phase_only for t in tables):
@@ -188,11 +190,13 @@ def _measures(report: Report) -> list[tuple[str, str, list[str]]]:
     """The table of quality: (measure, limit, a cell for each stage)."""
     compared = _compared(report)
     true = _reference(compared)
-    error, scatter, offset = (
+    error, scatter, offset, missing, bright_missing = (
         verdict.limits(compared, of)[0] for of in (
-            verdict.FLUX_RATIO_ERROR, verdict.FLUX_RATIO_SCATTER, verdict.POSITION_OFFSET_BEAM))
+            verdict.FLUX_RATIO_ERROR, verdict.FLUX_RATIO_SCATTER, verdict.POSITION_OFFSET_BEAM,
+            verdict.MISSING, verdict.BRIGHT_MISSING))
     rows = (
         ("Residual rms", "", lambda q: q.residual_rms_jy, jansky),
+        ("Residual rms, robust", "", lambda q: q.residual_robust_rms_jy, jansky),
         ("Residual peak", "", lambda q: q.residual_peak_jy, jansky),
         ("Restored peak", "", lambda q: q.restored_peak_jy, jansky),
         (f"Flux / {true}, median", f"1 ± {error:g}",
@@ -202,7 +206,10 @@ def _measures(report: Report) -> list[tuple[str, str, list[str]]]:
         ("Position offset (beams)", f"≤ {offset:g}",
          lambda q: q.position_offset_beam, "{:.4f}".format),
         ("Sources found", "", lambda q: q.found_sources, "{:d}".format),
-        ("Completeness", "", lambda q: q.completeness, "{:.1%}".format),
+        ("Completeness", f"≥ {1 - missing:.0%}", lambda q: q.completeness, "{:.1%}".format),
+        ("Bright isolated sources", "", lambda q: q.bright_sources, "{:d}".format),
+        ("Completeness of these", f"≥ {1 - bright_missing:.0%}",
+         lambda q: q.bright_completeness, "{:.1%}".format),
         ("Reliability", "", lambda q: q.reliability, "{:.1%}".format),
         ("Gain phase error, aligned", f"≤ {verdict.GAIN_PHASE_RMS_DEG[0]:g}°",
          lambda q: q.gain_phase_rms_deg, "{:.3f}°".format),

@@ -75,7 +75,8 @@ class Gains:
     """One receptor: gain (time, antenna, chan), NaN where flagged; time UTC s; frequency Hz.
 
     `receptor` is I where both have the same gain, else such as XX. `intervals`: how many solution
-    intervals in time and frequency the samples came from.
+    intervals in time and frequency the samples came from. `no_data`: bool, which of the flagged had
+    nothing to be solved from; None: the table is of before that was written.
     """
 
     term: str
@@ -85,6 +86,7 @@ class Gains:
     frequency: np.ndarray
     antennas: tuple[str, ...]
     intervals: tuple[int, int] | None = None
+    no_data: np.ndarray | None = None
 
     @property
     def solved(self) -> tuple[int, int]:
@@ -123,6 +125,7 @@ def read_gains(path: Path) -> tuple[Gains, ...]:
         gain = read("GAIN").astype(np.complex128)
         if "FLAG" in store:
             gain[read("FLAG").astype(bool)] = np.nan
+        no_data = read("NO_DATA").astype(bool) if "NO_DATA" in store else None
         receptors = [str(r) for r in read("receptor")]
         names = tuple(str(n) for n in read("antenna_name"))
         solved: Any = store.attrs.get("solution_intervals")
@@ -130,5 +133,6 @@ def read_gains(path: Path) -> tuple[Gains, ...]:
     gain[gain == 0] = np.nan
     term = path.stem.removeprefix("gains_")
     return tuple(Gains(term, receptors[k], gain[..., k], time, frequency, names,
-                       (int(solved[0]), int(solved[1])) if solved else None)
+                       (int(solved[0]), int(solved[1])) if solved else None,
+                       None if no_data is None else no_data[..., k])
                  for k in ((0, -1) if len(receptors) > 1 else (0,)))

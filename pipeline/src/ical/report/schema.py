@@ -142,6 +142,9 @@ class Quality(OpenPart):
         "of the lowest band")
     residual_peak_jy: float | None = Field(
         None, description="largest absolute pixel of the same image, Jy/beam")
+    residual_robust_rms_jy: float | None = Field(
+        None, description="1.4826 x the median absolute deviation of the same image, Jy/beam: its "
+        "noise, which no source moves")
     restored_peak_jy: float | None = Field(
         None, description="peak of the restored image, Jy/beam (combined, or else the lowest band)")
     reference: Literal["truth", "catalogue"] | None = Field(
@@ -160,6 +163,12 @@ class Quality(OpenPart):
     completeness: float | None = Field(
         None, description="share of the isolated true sources above 10 times that noise, "
         "Gaussians as above left out, that have a found one within a beam")
+    bright_sources: int | None = Field(
+        None, description="how many of these true sources are above 50 times that noise, as those "
+        "that fluxes are compared of; null: the run is of before they were counted")
+    bright_completeness: float | None = Field(
+        None, description="share of the bright ones that have a found one within a beam whose peak "
+        "is half their flux or more")
     reliability: float | None = Field(
         None, description="share of the found sources that have a true one within a beam")
     gain_phase_rms_deg: float | None = Field(
@@ -186,7 +195,8 @@ class Cycle(OpenPart):
     min_jy: float | None = Field(None, description="its most negative pixel, Jy/beam")
     snr: float | None = Field(None, description="peak / rms")
     flagged_fraction: float | None = Field(
-        None, description="share of the gain solutions that were flagged")
+        None, description="share of flagged solutions of the term that has most, those without "
+        "data included")
     moved_bytes: int | None = Field(
         None, description="the sum of the stage's moved_bytes within the cycle; that of the first "
         "has the first images besides; null: the cycle was done before the pipeline was resumed")
@@ -195,13 +205,24 @@ class Cycle(OpenPart):
 class GainTerm(Part):
     """One gain table in brief."""
 
-    solutions: int = Field(description="time intervals x antennas x frequency intervals")
+    solutions: int = Field(
+        description="time intervals x antennas x frequency intervals x receptors")
     times: int = Field(description="solution intervals in time")
     channels: int = Field(description="solution intervals in frequency")
     antennas: int = Field(description="antennas")
-    flagged_fraction: float = Field(description="share of flagged solutions")
+    flagged_fraction: float = Field(
+        description="share of flagged solutions, those without data included")
+    no_data_fraction: float | None = Field(
+        None, description="share of solutions without data: all visibilities that they could be "
+        "made from are flagged in the input, outside selfcal.uv_range, or of gains that an earlier "
+        "term flagged; of gains that were given flags are none of these; null: the run is of "
+        "before they were told apart")
+    flagged_with_data_fraction: float | None = Field(
+        None, description="share of the flagged among the solutions that have data, which the "
+        "verdict judges; null: as above, or none has any")
     flagged_antennas: dict[str, float] = Field(
-        description="flagged share of each antenna that has any, worst first")
+        description="flagged share of each antenna that has any, worst first, those without data "
+        "included")
     amplitude_median: float | None = Field(description="median amplitude of what is not flagged")
     amplitude_scatter: float | None = Field(
         description="its robust scatter (1.4826 x median absolute deviation)")
@@ -242,7 +263,8 @@ class Report(Part):
         description="work by host: tasks summed over the stages, bytes of the partitions held")
     warnings: list[str] = Field(description="what stages warned about, as `stage: text`")
     versions: dict[str, str] = Field(description="software by name, and the digest of arl if known")
-    parameters: dict[str, Any] = Field(description="the resolved run file: it can be run again")
+    parameters: dict[str, Any] = Field(
+        description="the resolved run file: it can be run again; of a swarm see above")
     superseded: list[Superseded] = Field(description="parameters of a 2018 file that do not act")
     files: list[File] = Field(description="the products of the run")
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Larger images are thinned to about this many pixels a side, keeping the extremes.
 MAX_PIXELS = 480
 DEGREE = np.pi / 180
+#: Of each line of the graticule, over the range of the field and not of the sphere: of a small
+#: field no two of those would lie inside.
+LINE_POINTS = 200
 PRIME = "\N{PRIME}"
 #: Spacings of the graticule in seconds of time or of arc.
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800,
@@ -116,15 +119,14 @@ def graticule(axes: Axes, image: SkyImage, colour: str) -> None:
     across, up = np.linspace(left, right, 400), np.linspace(bottom, top, 400)
     ra = _on_sphere(across, np.full(400, edge), image)[0]
     dec = _on_sphere(np.full(400, left), up, image)[1]
-    all_dec = _on_sphere(*np.meshgrid(across[::20], up[::20]), image)[1]
+    all_ra, all_dec = _on_sphere(*np.meshgrid(across[::19], up[::19]), image)  # to both edges
     ra_lines = round_values(ra / DEGREE * 240)
     dec_lines = round_values(all_dec / DEGREE * 3600)
-    turns = np.linspace(0, 2 * np.pi, 721)
+    along_dec, along_ra = _along(all_dec, 0.0, np.pi / 2), _along(all_ra, image.ra, np.pi)
     for value in ra_lines[0]:
-        _line(axes, image, np.full(361, value / 240 * DEGREE), np.linspace(-90, 90, 361) * DEGREE,
-              colour)
+        _line(axes, image, np.full_like(along_dec, value / 240 * DEGREE), along_dec, colour)
     for value in dec_lines[0]:
-        _line(axes, image, turns, np.full(721, value / 3600 * DEGREE), colour)
+        _line(axes, image, along_ra, np.full_like(along_ra, value / 3600 * DEGREE), colour)
     x_at = _crossings(across, ra / DEGREE * 240, ra_lines[0])
     y_at = _crossings(up, dec / DEGREE * 3600, dec_lines[0])
     axes.set_xticks([p for p, _ in x_at], [hours(v, ra_lines[1]) for _, v in x_at])
@@ -143,6 +145,18 @@ def _on_sphere(
     outside = l**2 + m**2 >= 1
     ra = image.ra + np.angle(np.exp(1j * (ra - image.ra)))
     return np.where(outside, np.nan, ra), np.where(outside, np.nan, dec)
+
+
+def _along(values: np.ndarray, middle: float, most: float) -> np.ndarray:
+    """LINE_POINTS coordinates, rad, along which a field's lines are drawn.
+
+    Over the range of `values`, the field's own (NaN: outside the sphere), and a tenth more on
+    either side, as a field may reach farther between them; within `most` of `middle`.
+    """
+    low, high = np.nanmin(values), np.nanmax(values)
+    spare = 0.1 * (high - low)
+    return np.linspace(max(low - spare, middle - most), min(high + spare, middle + most),
+                       LINE_POINTS)
 
 
 def round_values(values: np.ndarray) -> tuple[list[float], float]:

@@ -11,6 +11,10 @@ from ical.report.schema import GainTerm, Outcome, Quality, Reason, Status, Verdi
 FLUX_RATIO_ERROR = (0.01, 0.10)
 FLUX_RATIO_SCATTER = (0.03, 0.20)
 POSITION_OFFSET_BEAM = (0.05, 0.5)
+#: Share of the bright isolated sources of the truth that are not in the image, and of all isolated
+#: ones above 10 times the noise that were not found: noise hides none of either.
+BRIGHT_MISSING = (0.05, 0.25)
+MISSING = (0.25, 0.50)
 GAIN_PHASE_RMS_DEG = (5.0, 30.0)
 FLAGGED_FRACTION = (0.10, 0.50)
 #: Some findings are never worse than a warning. A catalogue has errors of its own, and so has the
@@ -18,8 +22,11 @@ FLAGGED_FRACTION = (0.10, 0.50)
 NEVER = float("inf")
 #: Residual rms after self-calibration over that of the same imaging of data without gain errors.
 RMS_RATIO = (1.10, 3.0)
-#: Largest residual over the peak of the restored image.
+#: Largest residual over the peak of the restored image,
 RESIDUAL_SHARE = (0.05, 0.5)
+#: where it is this many times the residual's robust rms: noise alone reaches 5 times in 1e6 pixels,
+#: and 7 times in one of 4000 images of 1e8.
+NOISE_PEAK = 7.0
 
 RANK: dict[Status, int] = {"PASS": 0, "WARN": 1, "FAIL": 2}
 _OUTCOMES: dict[str, tuple[Status, str]] = {
@@ -42,8 +49,8 @@ class Facts:
         says what self-calibration can reach at best.
     uncalibrated_image: the image stage imaged observed data before their calibration, so that its
         residual says nothing of the run.
-    noiseless: no noise was simulated, so that residuals hold nothing but what the method leaves,
-        and their ratio may be large where both are next to nothing.
+    noiseless: it is a simulation without noise, so that residuals hold nothing but what the method
+        leaves, and their ratio may be large where both are next to nothing.
     """
 
     expected: tuple[str, ...]
@@ -77,11 +84,15 @@ def _reasons(facts: Facts) -> Iterator[Reason]:
             why = f" ({facts.outcome.reason})" if facts.outcome.reason else ""
             yield Reason(status=status, text=text + why)
     for term, table in sorted(facts.gains.items()):
-        yield from _over(f"flagged gains of {term}", table.flagged_fraction, FLAGGED_FRACTION,
+        # what the data do not have says nothing of the calibration
+        share = table.flagged_with_data_fraction
+        yield from _over(f"flagged gains of {term}",
+                         table.flagged_fraction if share is None else share, FLAGGED_FRACTION,
                          "{:.0%}")
     for stage, quality in facts.quality.items():
         if stage != "image" or not facts.uncalibrated_image:
             yield from _measured(stage, quality)
+            yield from _left(stage, quality, facts.noiseless)
     yield from _beside_ideal(facts)
 
 
@@ -96,14 +107,21 @@ def _unfinished(facts: Facts) -> Iterator[Reason]:
 
 
 def _measured(stage: str, quality: Quality) -> Iterator[Reason]:
-    """Findings on one stage's images and gains."""
-    peak = quality.restored_peak_jy
+    """Findings on one stage's sources and gains."""
     yield from _compared(stage, quality)
+    yield from _missed(stage, quality)
     yield from _over(f"{stage}: gain phase error", quality.gain_phase_rms_deg,
                      GAIN_PHASE_RMS_DEG, "{:.1f}°")
-    if quality.residual_peak_jy is not None and peak:
-        yield from _over(f"{stage}: residual peak of the image's peak",
-                         quality.residual_peak_jy / abs(peak), RESIDUAL_SHARE, "{:.1%}")
+
+
+def _left(stage: str, quality: Quality, noiseless: bool) -> Iterator[Reason]:
+    """A finding where more is left of a source than noise would be, which is a large share of the
+    peak of any faint field; without noise whatever is left."""
+    left, peak = quality.residual_peak_jy, quality.restored_peak_jy
+    noise = 0.0 if noiseless else quality.residual_robust_rms_jy or 0.0
+    if left is not None and peak and left > NOISE_PEAK * noise:
+        yield from _over(f"{stage}: residual peak of the image's peak", left / abs(peak),
+                         RESIDUAL_SHARE, "{:.1%}")
 
 
 def limits(quality: Quality, of: tuple[float, float]) -> tuple[float, float]:
@@ -121,6 +139,28 @@ def _compared(stage: str, quality: Quality) -> Iterator[Reason]:
         ("position offset", quality.position_offset_beam, POSITION_OFFSET_BEAM, "{:.2f} beam"),
     ):
         yield from _over(f"{stage}: {what}", value, limits(quality, of), form)
+
+
+def _missed(stage: str, quality: Quality) -> Iterator[Reason]:
+    """Findings on sources of the truth that are not there."""
+    if is_displaced(quality):
+        number = quality.bright_sources
+        which = f"none of {number} bright sources is" if number != 1 else "the bright source is not"
+        yield Reason(status="WARN" if quality.reference == "catalogue" else "FAIL",
+                     text=f"{stage}: {which} within a beam of its place")
+        return
+    for what, share, of in (
+        ("bright sources missing", quality.bright_completeness, BRIGHT_MISSING),
+        ("sources missing", quality.completeness, MISSING),
+    ):
+        # to 9 digits: 1 - 0.95 is more than 0.05
+        missing = None if share is None else round(1 - share, 9)
+        yield from _over(f"{stage}: {what}", missing, limits(quality, of), "{:.1%}")
+
+
+def is_displaced(quality: Quality) -> bool:
+    """Whether there are sources to judge fluxes by, and no fit ended near any of them."""
+    return bool(quality.bright_sources) and quality.flux_ratio_median is None
 
 
 def _beside_ideal(facts: Facts) -> Iterator[Reason]:
@@ -152,9 +192,9 @@ def _achieved(facts: Facts) -> Iterator[str]:
     if quality.residual_rms_jy is not None and quality.residual_peak_jy is not None:
         yield (f"residual rms {jansky(quality.residual_rms_jy)}, "
                f"peak {jansky(quality.residual_peak_jy)}")
-    if quality.flux_ratio_median is None:
+    if quality.flux_ratio_median is None and not is_displaced(quality):
         yield _no_fluxes(quality)
-    else:
+    elif quality.flux_ratio_median is not None:
         scatter = quality.flux_ratio_scatter
         yield (f"fluxes {quality.flux_ratio_median:.3f}"
                + (f" ± {scatter:.3f}" if scatter is not None else "")

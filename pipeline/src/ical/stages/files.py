@@ -240,9 +240,11 @@ class ImageFiles:
 
 
 def residual_quality(residual: BandImages, setup: Observed) -> dict[str, float]:
-    """The combined residual's rms and largest absolute value, Jy/beam, without the border."""
+    """The combined residual's rms, robust rms and largest absolute value, Jy/beam, without the
+    border."""
     inside = without_border(combine(residual.image, residual.weight), setup.inner)
     return {"residual_rms_jy": float(np.sqrt(np.mean(np.square(inside, dtype=float)))),
+            "residual_robust_rms_jy": robust_rms(inside),
             "residual_peak_jy": float(np.abs(inside).max())}
 
 

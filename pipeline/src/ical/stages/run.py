@@ -24,6 +24,7 @@ from ical.partitions import Plan
 from ical.stages import anew, files, image, ingest, model, selfcal, start, truth
 from ical.stages.foresee import foresee, foresee_again
 from ical.stages.loopfile import LoopKeeper
+from ical.stages.loopstate import Solutions
 from ical.stages.model import IDEAL, Setup
 from ical.stages.observed import Observed
 from ical.stages.remake import survives_hosts
@@ -174,7 +175,7 @@ def _write_selfcal(
         return _whole_cube(imager.plan, setup, loop.terms.gains(result.solutions, term))
 
     for term in result.terms:
-        _write_gains(context, imager.plan, setup, loop, term, cube(term))
+        _write_gains(context, imager.plan, setup, loop, result.solutions, term, cube(term))
     imager.write_corrected(loop.terms.gains(result.solutions, result.terms))
     if not isinstance(setup, Setup):
         return quality
@@ -184,13 +185,14 @@ def _write_selfcal(
 
 
 def _write_gains(
-    context: RunContext, plan: Plan, setup: Observed, loop: selfcal.SelfCalibration, term: str,
-    cube: np.ndarray,
+    context: RunContext, plan: Plan, setup: Observed, loop: selfcal.SelfCalibration,
+    solutions: Solutions, term: str, cube: np.ndarray,
 ) -> None:
     """One term's gains as a table, in both forms; of all terms at once they would fill memory."""
     used = _used(plan)
     table = gain_table(term, setup.time, setup.antenna_names, setup.frequency[used], cube,
-                       setup.products)
+                       setup.products,
+                       _whole_cube(plan, setup, loop.terms.without_data(solutions, term), False))
     table.attrs["solution_intervals"] = loop.terms.intervals(term, used)
     folder = context.store.stage_folder("selfcal")
     write_dataset(table, folder / f"gains_{term}.zarr")
@@ -203,15 +205,16 @@ def _used(plan: Plan) -> np.ndarray:
 
 
 def _whole_cube(
-    plan: Plan, setup: Observed, gains: dict[str, Sequence[np.ndarray]]
+    plan: Plan, setup: Observed, gains: dict[str, Sequence[np.ndarray]],
+    missing: complex | bool = np.nan,
 ) -> np.ndarray:
     """One term's gains of all partitions put together, (time, ant, chan), or (..., 2, 2).
 
-    Of the channels in use; `gains` are of that term alone.
+    Of the channels in use; `gains`, or what else there is of each, are of that term alone.
     """
-    used, matrix = _used(plan), next(iter(gains.values()))[0].shape[3:]
-    shape = (setup.time.size, len(setup.antenna_names), used.size, *matrix)
-    cube = np.full(shape, np.nan, complex)
+    used, first = _used(plan), next(iter(gains.values()))[0]
+    shape = (setup.time.size, len(setup.antenna_names), used.size, *first.shape[3:])
+    cube = np.full(shape, missing, first.dtype)
     for partition in plan.partitions:
         first, last = np.searchsorted(used, partition.channels)
         cube[slice(*partition.times), :, first:last] = gains[partition.name][0]

@@ -321,6 +321,12 @@ class GainTerms:
         return {p.name: [self._expand(solutions[p.name][t], p) for t in terms]
                 for p in self._plan.partitions}
 
+    def without_data(self, solutions: Solutions, name: str) -> dict[str, Sequence[np.ndarray]]:
+        """Where a term had nothing to solve a gain from, as `chain.without_data`, in the form of
+        `gains`."""
+        return {p.name: [chain.without_data(solutions[p.name][name], self._part(name, p))]
+                for p in self._plan.partitions}
+
     def _expand(self, solution: chain.TermSolution, partition: Partition) -> np.ndarray:
         """A term's gains at a partition's times and channels, constant within their intervals or
         interpolated between the centres of them."""

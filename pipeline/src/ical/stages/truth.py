@@ -73,8 +73,10 @@ def flux_quality(
 
 
 def _found(sought: Detection) -> dict[str, Any]:
-    shares = {"completeness": sought.completeness, "reliability": sought.reliability}
-    return {"found_sources": sought.found} | {
+    shares = {"completeness": sought.completeness,
+              "bright_completeness": sought.bright_completeness,
+              "reliability": sought.reliability}
+    return {"found_sources": sought.found, "bright_sources": sought.bright} | {
         name: share for name, share in shares.items() if np.isfinite(share)}
 
 
