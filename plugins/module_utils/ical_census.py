@@ -34,7 +34,7 @@ SWARM_PORTS = ("tcp 2377", "tcp 7946", "udp 7946", "udp 4789")
 SCHEDULER_PORT = "tcp 8786"
 #: Who listens for a container: the kernel's are of nobody that can be seen.
 OPENERS = (*DOCKER_PROCESSES, "kernel")
-DOCKER_PATHS = ("/etc/docker", "/etc/docker/daemon.json", "/var/lib/docker", "/var/lib/containerd", "/run/docker",
+DOCKER_PATHS = ("/etc/docker", "/var/lib/docker", "/var/lib/containerd", "/run/docker",
                 "/run/containerd", "/var/run/docker.sock", "/var/run/docker.pid")
 DOCKER_LINK = "docker0"
 GATEWAY = "docker_gwbridge"
@@ -231,7 +231,10 @@ def docker_things(installed: list[str]) -> list[Thing]:
     things = [Thing("package", name, "docker" if name in installed else "other") for name in packages()]
     things += [Thing("chain", name, "docker" if "DOCKER" in name else "other") for name in chains()]
     things += [Thing("setting", f"{name}={value}", "docker") for name, value in settings().items()]
-    things += [Thing("path", path, "docker") for path in DOCKER_PATHS if os.path.lexists(path)]
+    # a containerd that others have goes on, and so does what it runs
+    theirs = () if {"containerd", "containerd.io"} & set(installed) else ("/run/containerd",)
+    things += [Thing("path", path, "other" if path in theirs else "docker")
+               for path in DOCKER_PATHS if os.path.lexists(path)]
     if re.search(r"^docker:", text("/etc/group"), re.MULTILINE):
         things.append(Thing("group", "docker", "docker"))
     return things

@@ -55,7 +55,7 @@ engine:
   type: dict
 """
 
-import importlib.util
+import json
 import os
 import platform
 import re
@@ -81,6 +81,8 @@ from ansible.module_utils.ical_host import (
 OURS = "org.ical-swarm"
 ACTING_LABEL = "org.ical-swarm.acting"  # of the node of the manager that acts for all
 JOINED_LABEL = "org.ical-swarm.joined"  # of a node that we brought into somebody else's swarm
+#: Where Debian and Ubuntu install modules of Python, such as those of Docker.
+SYSTEM_PACKAGES = "/usr/lib/python3/dist-packages"
 #: Of Intel's processors since 2013 and AMD's since 2015: radler's wheel is built for them.
 WANTED_INSTRUCTIONS = ("avx2", "fma", "bmi2")
 
@@ -97,14 +99,19 @@ def system() -> dict:
     }
 
 
-def client_config(environment: Mapping[str, str]) -> str:
-    """The file with the configuration of Docker's client."""
-    return f"{environment.get('DOCKER_CONFIG') or os.path.expanduser('~/.docker')}/config.json"
+def client_config(environment: Mapping[str, str]) -> dict:
+    """The configuration of Docker's client; {} of one that it could not read either."""
+    folder = environment.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    try:
+        found = json.loads(text(f"{folder}/config.json"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def isolated() -> str:
-    """This interpreter, where it is one of a virtual environment that lacks what modules of Docker import."""
-    lacks = any(importlib.util.find_spec(name) is None for name in ("docker", "requests"))
+    """This interpreter, where it is one of a virtual environment that does not see the packages of the system."""
+    lacks = SYSTEM_PACKAGES not in sys.path
     return sys.executable if sys.prefix != sys.base_prefix and lacks else ""
 
 
@@ -158,7 +165,7 @@ def describe_host(wanted: dict, root: str) -> dict:
         "free": free_space([*wanted["paths"], root]),
         "listeners": listeners(),
         "packages": packages(),
-        "strayed": strayed(os.environ, read_json(client_config(os.environ))),
+        "strayed": strayed(os.environ, client_config(os.environ)),
         "dockerd": shutil.which("dockerd") or "",
         "state": {name: read_json(f"{wanted['state_dir']}/{name}.json") for name in names},
     }

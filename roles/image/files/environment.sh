@@ -2,7 +2,7 @@
 # Run in a container of the base, which becomes the image of the packages: in one go, as each layer
 # that a Dockerfile makes or copies would write some 40000 files once more. Wheels are fetched already
 # and checked by hash: this needs no network, unless the base lacks OpenMP.
-# /mnt holds the lock and the wheels, /tmp is not kept.
+# /mnt holds the lock and the wheels, /tmp is not kept, nor are proxies that Docker's client gave.
 set -eu
 if ! ldconfig -p | grep -q libgomp.so.1; then
   apt-get update

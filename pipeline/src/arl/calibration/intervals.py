@@ -77,7 +77,7 @@ def scans(time: np.ndarray) -> list[tuple[int, int]]:
     step = np.diff(time)
     if step.size == 0:
         return [(0, time.size)]
-    ends = np.flatnonzero(step > GAP * np.median(step)) + 1
+    ends = np.flatnonzero(step > GAP * _usual_step(time)) + 1
     return list(pairwise([0, *ends.tolist(), time.size]))
 
 

@@ -115,10 +115,13 @@ def _measured(stage: str, quality: Quality) -> Iterator[Reason]:
 
 
 def _left(stage: str, quality: Quality, noiseless: bool) -> Iterator[Reason]:
-    """A finding where more is left of a source than noise would be, which is a large share of the
-    peak of any faint field; without noise whatever is left."""
+    """Findings where more is left of a source than noise would be, which is a large share of the
+    peak of any faint field (without noise whatever is left), or where nothing is more than that.
+    """
     left, peak = quality.residual_peak_jy, quality.restored_peak_jy
     noise = 0.0 if noiseless else quality.residual_robust_rms_jy or 0.0
+    if noise and peak is not None and peak <= NOISE_PEAK * noise:
+        yield Reason(status="WARN", text=f"{stage}: nothing is above {NOISE_PEAK:g} times the rms")
     if left is not None and peak and left > NOISE_PEAK * noise:
         yield from _over(f"{stage}: residual peak of the image's peak", left / abs(peak),
                          RESIDUAL_SHARE, "{:.1%}")

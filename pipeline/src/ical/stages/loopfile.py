@@ -18,7 +18,7 @@ from ical.stages.loopstate import Cycle, LoopState, Solutions
 STAGE = "selfcal"
 #: Of what is written, one more with each change to it. A library of the same version may have left
 #: another, or one without: the loop is then begun anew.
-FORMAT = 2
+FORMAT = 3
 FIELDS = ("time_blocks", "channel_blocks", "gain", "snr")
 
 
