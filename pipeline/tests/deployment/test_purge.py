@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from pathlib import Path
 
@@ -73,6 +74,32 @@ def test_nothing_goes_or_is_forgotten_of_an_engine_that_falls_silent(
     assert result.returncode != 0
     assert told in " ".join(result.stdout.split())
     assert (tmp_path / "swarm.json").exists()
+
+
+@pytest.mark.parametrize(("ours", "runs", "again"), [
+    (True, "", True), (False, "", False), (True, "0123", False)])
+def test_an_engine_that_keeps_its_port_is_started_again_if_it_is_ours_and_idle(
+        playbook, engine, tmp_path, command, monkeypatch, ours, runs, again):
+    """It was busy while it left the swarm, and its gossip did not end."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.path}")
+    command("docker", f"#!/bin/sh\n[ $1 = ps ] || exit 0\necho {runs}\n")
+    command("systemctl", "#!/bin/sh\nexit 1\n")
+    (tmp_path / "docker.json").write_text(json.dumps({"installed_by_us": ours}))
+    book = tmp_path / "leave.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  tasks: [{{include_tasks: {ROOT}/roles/swarm/tasks/exit.yml}}]
+""")
+    variables = {"swarm_timeout": 1, "swarm_state_dir": str(tmp_path),
+                 "ansible_facts": {"service_mgr": "systemd"}}
+    with socket.create_server(("127.0.0.1", 7946)):
+        result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
+    told = " ".join(result.stdout.split())
+    assert result.returncode != 0
+    assert "Still there after 1 s: a listener on TCP port 7946." in told
+    assert ("TASK [Start it again]" in told) == again
+    assert ("systemctl restart docker on one" in told) != again
 
 
 def role_variables(playbook, tmp_path, variables, shown):
