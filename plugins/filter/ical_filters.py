@@ -192,7 +192,7 @@ def without_python(lines: list[str]) -> dict:
         # of the columns of `df -P` the fourth
         "free": {"/var/lib": int(free[3]) * 1024 if len(free) > 3 else 0},
         "clock_offset": 0.0, "routes": [], "mtu": 0, "sources": {}, "kernel": "", "vxlan": None, "lacking": [],
-        "listeners": {},
+        "listeners": {}, "strayed": "", "isolated": "",
         "state": {"docker": {}, "swarm": {}, "image": {}, "registry": {}},
     }
     return {"user": seen.get("user", ""), "python": seen.get("python", ""), "host": host}

@@ -34,8 +34,9 @@ SWARM_PORTS = ("tcp 2377", "tcp 7946", "udp 7946", "udp 4789")
 SCHEDULER_PORT = "tcp 8786"
 #: Who listens for a container: the kernel's are of nobody that can be seen.
 OPENERS = (*DOCKER_PROCESSES, "kernel")
+PID_FILE = "/var/run/docker.pid"
 DOCKER_PATHS = ("/etc/docker", "/var/lib/docker", "/var/lib/containerd", "/run/docker",
-                "/run/containerd", "/var/run/docker.sock", "/var/run/docker.pid")
+                "/run/containerd", SOCKET, PID_FILE)
 DOCKER_LINK = "docker0"
 GATEWAY = "docker_gwbridge"
 #: Bridges and VXLAN links as Docker names them, by the beginning of an identity.
@@ -104,7 +105,7 @@ def view(engine: Engine) -> EngineView:
         engine.get("/volumes")["Volumes"] or [], engine.get("/images/json"), swarm, objects)
 
 
-def engine_runs(pid_file: str = "/var/run/docker.pid") -> bool:
+def engine_runs(pid_file: str = PID_FILE) -> bool:
     """Whether the engine that left this file is there."""
     pid = text(pid_file).strip()
     return pid.isdigit() and os.path.exists(f"/proc/{pid}")

@@ -103,7 +103,7 @@ def test_an_engine_that_keeps_its_port_is_started_again_if_it_is_ours_and_idle(
 
 
 def role_variables(playbook, tmp_path, variables, shown):
-    """The value of an expression of the role docker's variables."""
+    """What a play tells of an expression of the role docker's variables."""
     book = tmp_path / "variables.yml"
     book.write_text(f"""
 - hosts: one
@@ -203,13 +203,6 @@ def test_images_go_by_their_names_and_with_every_base_that_we_pulled(playbook, e
     ("direct", "systemd", "direct"), ("", "systemd", "systemd"), ("", "sysvinit", "direct")])
 def test_an_engine_of_which_nobody_noted_how_it_started_is_stopped_too(playbook, tmp_path, known,
                                                                        manager, started):
-    book = tmp_path / "started.yml"
-    book.write_text(f"""
-- hosts: one
-  gather_facts: false
-  vars_files: [{ROOT}/roles/docker/vars/main.yml]
-  tasks: [{{debug: {{msg: "by {{{{ docker_started }}}}."}}}}]
-""")
     variables = {"docker_known": {"started_by": known}, "ansible_facts": {"service_mgr": manager}}
-    result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
-    assert f"by {started}." in result.stdout, result.stdout
+    told = role_variables(playbook, tmp_path, variables, "'by ' ~ docker_started ~ '.'")
+    assert f"by {started}." in told

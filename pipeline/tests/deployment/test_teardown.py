@@ -45,6 +45,14 @@ workers:
     return str(inventory)
 
 
+@pytest.fixture(name="one")
+def one_fixture(tmp_path):
+    """An inventory of this machine alone."""
+    inventory = tmp_path / "hosts"
+    inventory.write_text("[managers]\none ansible_connection=local\n[workers]\none\n")
+    return str(inventory)
+
+
 @pytest.fixture(name="leak")
 def leak_fixture():
     """A listener as Docker's on the scheduler's port, by this process."""
@@ -75,13 +83,12 @@ def test_every_host_that_is_not_released_is_told_in_the_end(playbook, three, tmp
     ("docker.json", True, False, False), ("swarm.json", False, True, True),
     ("somebody_elses.json", True, True, False)])
 def test_nothing_is_removed_from_an_engine_that_does_not_tell_what_it_carries(
-        playbook, tmp_path, monkeypatch, state, purge, installed, stuck):
+        playbook, one, tmp_path, monkeypatch, state, purge, installed, stuck):
     monkeypatch.setenv("PATH", f"{tmp_path}:{VENV}")  # no other dockerd
     if installed:
         (tmp_path / "dockerd").write_text("#!/bin/sh\n")
         (tmp_path / "dockerd").chmod(0o755)
     (tmp_path / state).write_text('{"installed_by_us": true}')
-    (tmp_path / "hosts").write_text("[managers]\none ansible_connection=local\n[workers]\none\n")
     book = tmp_path / "stock.yml"
     book.write_text(f"""
 - hosts: one
@@ -91,16 +98,15 @@ def test_nothing_is_removed_from_an_engine_that_does_not_tell_what_it_carries(
     - include_tasks: {ROOT}/playbooks/tasks/stock.yml
     - debug: {{msg: "stuck {{{{ teardown_absent }}}}"}}
 """)
-    result = playbook("-i", str(tmp_path / "hosts"), str(book), "-e",
+    result = playbook("-i", one, str(book), "-e",
                       json.dumps({"ical_state_dir": str(tmp_path), "teardown_purge": purge}))
     assert f"stuck {['one'] if stuck else []}" in result.stdout, result.stdout
 
 
-def test_an_engine_elsewhere_is_left_alone(playbook, tmp_path, monkeypatch):
+def test_an_engine_elsewhere_is_left_alone(playbook, one, tmp_path, monkeypatch):
     """Its swarm would be left in place of that of the host."""
     monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
-    (tmp_path / "hosts").write_text("[managers]\none ansible_connection=local\n[workers]\none\n")
-    result = playbook("-i", str(tmp_path / "hosts"), "teardown.yml", "-e",
+    result = playbook("-i", one, "teardown.yml", "-e",
                       f"ical_state_dir={tmp_path}")
     assert result.returncode != 0
     assert ("docker asks another engine than that of the host (DOCKER_HOST is "
@@ -109,10 +115,9 @@ def test_an_engine_elsewhere_is_left_alone(playbook, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("leak")
-def test_in_check_mode_what_is_there_is_no_failure(playbook, tmp_path, monkeypatch):
+def test_in_check_mode_what_is_there_is_no_failure(playbook, one, tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
-    (tmp_path / "hosts").write_text("[managers]\none ansible_connection=local\n[workers]\none\n")
-    result = playbook("-i", str(tmp_path / "hosts"), "teardown.yml", "--check", "-e",
+    result = playbook("-i", one, "teardown.yml", "--check", "-e",
                       f"ical_state_dir={tmp_path / 'state'}")
     assert result.returncode == 0, result.stdout
     assert "one: what would go of the deployment" in result.stdout
