@@ -79,9 +79,12 @@ suite: lint
 
 # two lanes for two processors: the library's tests and then one host, the deployment's and then three; what carries
 # the hosts, and their image, are there before, once for both
+# one lane may fail long before the other ends: what pytest, Ansible and make say then is told again at the end
+FAILURES := ^(FAILED|ERROR) |fatal: .*=>|make.*\*\*\*
 test: setup ## everything: lint, all tests, and molecule on test hosts (20 to 40 minutes)
 	$(MAKE) $(LANES) lint carrier
-	$(MAKE) $(LANES) one-host three-hosts
+	$(MAKE) $(LANES) one-host three-hosts 2>&1 | tee .cache/lanes.log \
+	  || { echo "What failed, of all that is above (.cache/lanes.log):"; grep -E '$(FAILURES)' .cache/lanes.log | cut -c-600 | tail -n 30; exit 1; }
 carrier: setup
 	$(BIN)/molecule create -s default
 one-host: science

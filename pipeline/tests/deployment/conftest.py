@@ -52,6 +52,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker("playbook")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_engine(tmp_path_factory):
+    """Whatever runs on this machine, a test has the engine that it brings, or none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", f"unix://{tmp_path_factory.mktemp('engine')}/none.sock")
+        yield
+
+
 @pytest.fixture(name="playbook", scope="session")
 def playbook_fixture():
     """The function that runs a playbook; returns the finished process."""
