@@ -31,7 +31,8 @@ def main(first: Path, second: Path) -> None:
     images = sorted((first / "selfcal").glob("restored_*.fits"))
     print(json.dumps({
         "images": len(images),
-        "difference": max(difference(image, second / "selfcal" / image.name) for image in images),
+        # NumPy's, which does not pass over NaN
+        "difference": float(np.max([difference(image, second / "selfcal" / image.name) for image in images])),
         "decisions": decisions(second),
         "same_decisions": decisions(first) == decisions(second),
     }))

@@ -67,7 +67,7 @@ def _room(data: str, dask_worker: Worker) -> WorkerRoom:
 
 def survey(cluster: Cluster, data: Path, results: Path) -> Capacity:
     """Ask every worker for its room; `data` and `results` are the run's folders."""
-    found = cluster.client.run(_room, str(data))
+    found = cluster.ask(_room, str(data))
     return Capacity(tuple(sorted(found.values(), key=lambda w: w.host)), host_name(), MEMORY_LIMIT,
                     free_bytes(str(results)))
 

@@ -108,9 +108,23 @@ class Cluster:
         self.kept: tuple[object, Any] | None = None
         self._sent: list[Transfer] = []
 
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """What a function gives on each worker of this moment, by the worker's address.
+
+        Raises
+        ------
+        InputError: there is no worker, nor came one back within `LOST_AFTER_S`.
+        """
+        try:
+            self.client.wait_for_workers(1, timeout=LOST_AFTER_S)
+        except TimeoutError:
+            raise InputError("no host has Dask workers any more: start one again, and a resumed "
+                             "run goes on from its last checkpoint") from None
+        return self.client.run(function, *arguments)
+
     def workers(self) -> list[WorkerInfo]:
         """The workers of this moment in a fixed order."""
-        described = self.client.run(_describe)
+        described = self.ask(_describe)
         return sorted((WorkerInfo(a, h, t) for a, (h, t) in described.items()),
                       key=lambda w: (w.host, w.address))
 
@@ -137,7 +151,7 @@ class Cluster:
     def paths_there(self, paths: list[str]) -> dict[str, set[str]]:
         """Which of some paths there are on each host."""
         found: dict[str, set[str]] = {}
-        for host, there in self.client.run(_existing, paths).values():
+        for host, there in self.ask(_existing, paths).values():
             found.setdefault(host, set()).update(there)
         return found
 

@@ -17,6 +17,7 @@ import pytest
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
 import ical.cluster
+from arl.errors import InputError
 from arl.io.fits import read_image
 from ical.cluster import Cluster, HostLostError, data_resource
 from ical.context import RunContext
@@ -127,6 +128,34 @@ def test_a_partition_that_is_gone_from_its_host_is_made_there(hosts, tmp_path):
     warned = stage("image", cluster, store, parameters)
     assert warned == [f"1 of {len(before)} partitions are made again"]
     assert owners(store) == before
+
+
+def test_a_run_whose_hosts_are_all_lost_says_so(hosts, tmp_path):
+    cluster, take_away = hosts
+    parameters = load("tiny")
+    store = Store.create(parameters, tmp_path, run_id="run")
+    stage("model", cluster, store, parameters)
+    take_away("one")
+    take_away("two")
+    for name in ("image", "model"):
+        with pytest.raises(InputError, match="no host has Dask workers any more"):
+            stage(name, cluster, store, parameters)
+
+
+def test_a_loss_that_recurs_ends_the_stage(tmp_path):
+    begun = []
+
+    def lose(context):
+        begun.append(context)
+        raise HostLostError("two had no workers")
+
+    parameters = load("tiny")
+    store = Store.create(parameters, tmp_path, run_id="run")
+    progress = Progress("image", Quiet())
+    with pytest.raises(InputError, match="lost 5 times"):
+        remake.survives_hosts(lose)(RunContext(parameters, store, progress, None, False))
+    assert progress.warnings == ["two had no workers"] * len(begun)
+    assert [context.resume for context in begun] == [False] + [True] * 4
 
 
 def test_nobody_waits_for_the_tasks_of_a_lost_host(hosts):

@@ -184,7 +184,7 @@ def hosts_that_read(cluster: Cluster, path: str) -> set[str]:
 def hosts_that_see(cluster: Cluster, path: str) -> set[str]:
     """The hosts all of whose workers find the same Measurement Set at a path as this process."""
     here = identity(path)
-    seen = cluster.client.run(identity, path)
+    seen = cluster.ask(identity, path)
     blind = {w.host for w in cluster.workers() if here is None or seen.get(w.address) != here}
     return set(cluster.hosts()) - blind
 

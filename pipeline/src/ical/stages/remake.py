@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 
+from arl.errors import InputError
 from ical.cluster import SCHEDULER_LOST, Cluster, HostLostError
 from ical.context import RunContext
 from ical.mirror import keep_copies
 from ical.partitions import Partition, Plan, share
 from ical.stages import ingest, model
 from ical.stages.observed import Observed
+
+#: A stage that was begun again so often does not come to its end on this cluster.
+MOST_LOSSES = 5
 
 
 def complete(
@@ -22,7 +26,7 @@ def complete(
 
     Raises
     ------
-    InputError: the Measurement Set is no longer there.
+    InputError: the Measurement Set is no longer there, or no host is.
     """
     gone = cluster.wait_for_hosts({p.host for p in plan.partitions})
     there = cluster.paths_there(list(paths.values()))
@@ -61,13 +65,14 @@ def survives_hosts(stage: Callable[[RunContext], None]) -> Callable[[RunContext]
     """The stage, begun again from its last checkpoint when a host that holds data is lost, or the
     scheduler's host, if it starts again elsewhere.
 
-    What it leaves is copied to the hosts that could take over.
+    What it leaves is copied to the hosts that could take over. After `MOST_LOSSES` it raises an
+    InputError: what recurs each time would go on for ever.
     """
 
     @wraps(stage)
     def run(context: RunContext) -> None:
         done = False
-        while True:
+        for _ in range(MOST_LOSSES):
             try:
                 if not done:
                     stage(context)
@@ -80,5 +85,9 @@ def survives_hosts(stage: Callable[[RunContext], None]) -> Callable[[RunContext]
                     raise
                 context.progress.warning("the Dask scheduler was lost, and found where it moved to")
             context = replace(context, resume=True)
+        raise InputError(
+            f"hosts or the scheduler were lost {MOST_LOSSES} times in this stage: see the warnings "
+            f"above and the logs of the hosts that they name; a resumed run goes on from its last "
+            f"checkpoint")
 
     return run
