@@ -88,8 +88,23 @@ def test_the_overlay_holds_all_containers_and_no_pool_overlaps_it(rendered):
     # an address each for scheduler, gate, stage, dashboard and workers, and two for each host
     assert subnet.num_addresses > 49 * 4 + 8 + 4 + 50 + 50
     assert not any(ipaddress.ip_network(pool).overlaps(subnet) for pool in swarm["address_pool"])
+    assert swarm["subnet_size"] == 24
     assert {host["host"]: host["role"] for host in swarm["hosts"]} == {
         host: "manager" if host == HOSTS[0] else "worker" for host in HOSTS}
+
+
+def test_each_node_has_its_labels_and_each_service_its_place(rendered):
+    label = "org.ical-swarm."
+    nodes = {host["host"]: host["labels"] for host in load(rendered / "swarm.yml")["hosts"]}
+    assert nodes == {host: {label + "host": host, label + "workers": "1"} for host in HOSTS} | {
+        HOSTS[0]: {label + "host": HOSTS[0], label + "workers": "1", label + "control": "1",
+                   label + "acting": "1"}}
+    placed = {name: service["placement"]["constraints"]
+              for name, service in services(rendered).items()}
+    assert placed.pop("ical-scheduler") == [f"node.labels.{label}control == 1"]
+    for host in HOSTS:
+        assert placed.pop("ical-worker-" + host.replace(".", "-")) == [f"node.id == NODE-OF-{host}"]
+    assert set(map(tuple, placed.values())) == {(f"node.id == NODE-OF-{HOSTS[0]}",)}
 
 
 def test_the_overlay_fits_the_narrowest_link_between_the_hosts(playbook, rendered, tmp_path):
