@@ -163,8 +163,8 @@ def test_a_host_whose_copy_is_not_the_same_is_refused_by_name(observed, monkeypa
     assert len({(s.st_size, s.st_mtime_ns) for s in main_tables}) == 1
     workers = [SimpleNamespace(host=name, address=name) for name in paths]
     cluster = SimpleNamespace(hosts=lambda: list(paths), workers=lambda: workers,
-                              client=SimpleNamespace(run=lambda task, path: {
-                                  w.address: task(str(paths[w.host])) for w in workers}))
+                              ask=lambda task, path: {
+                                  w.address: task(str(paths[w.host])) for w in workers})
     monkeypatch.setenv("ICAL_MS_ACCESS", "shared")
     if stale:
         with pytest.raises(InputError, match=r"the workers of b do not .* copied by rsync -a or"):
