@@ -115,6 +115,8 @@ class Cluster:
         ------
         InputError: there is no worker, nor came one back within `LOST_AFTER_S`.
         """
+        if answers := self.client.run(function, *arguments):
+            return answers
         try:
             self.client.wait_for_workers(1, timeout=LOST_AFTER_S)
         except TimeoutError:

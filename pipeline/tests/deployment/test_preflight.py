@@ -373,6 +373,28 @@ def test_why_a_host_does_not_join_is_told_without_the_token(playbook, tmp_path):
                     json.dumps(variables)).returncode == 0
 
 
+@pytest.mark.parametrize(("engine", "told"), [
+    ({"swarm_nodes": [{"host": "two", "id": "2", "state": "ready", "role": "worker"}]},
+     "one was asked 2 times, and it does not see two leave. docker node ls on one"),
+    ({}, "one was asked 2 times, and")])
+def test_who_did_not_see_what_was_waited_for_is_told(playbook, tmp_path, engine, told):
+    (tmp_path / "ical_probe.py").write_text(f"""#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+AnsibleModule({{"state_dir": {{}}}}).exit_json(engine={engine})
+""")
+    book = tmp_path / "remove.yml"
+    book.write_text("""
+- hosts: one
+  gather_facts: false
+  tasks: [{include_role: {name: swarm, tasks_from: remove}}]
+""")
+    result = playbook("-i", "one,", "-c", "local", "-M", str(tmp_path), str(book), "-e", json.dumps(
+        {"swarm_removed": ["two"], "swarm_lost": [], "swarm_timeout": 2}))
+    assert result.returncode != 0
+    assert told in " ".join(result.stdout.split())
+    assert "TASK [swarm : Remove the" not in result.stdout
+
+
 #: In place of plugins/modules/ical_probe.py: an engine that is joining, and what becomes of it.
 TRYING = """#!/usr/bin/python
 from pathlib import Path

@@ -185,8 +185,9 @@ def hosts_that_see(cluster: Cluster, path: str) -> set[str]:
     """The hosts all of whose workers find the same Measurement Set at a path as this process."""
     here = identity(path)
     seen = cluster.ask(identity, path)
-    blind = {w.host for w in cluster.workers() if here is None or seen.get(w.address) != here}
-    return set(cluster.hosts()) - blind
+    workers = cluster.workers()
+    blind = {w.host for w in workers if here is None or seen.get(w.address) != here}
+    return {w.host for w in workers} - blind
 
 
 def identity(path: str) -> str | None:
@@ -204,7 +205,7 @@ def _send(
 ) -> Read:
     """Read a partition here and have it written on the host that owns it."""
     dataset = measurement_set.read(contents, partition.times, partition.channels, receptors)
-    there = [w.address for w in cluster.workers() if w.host == partition.host]
+    there = cluster.addresses().get(partition.host, [])
     sent = cluster.client.scatter(dataset, workers=there, hash=False)
     result: Read = cluster.submit(partition.host, write_partition, sent, path).result()
     return result
