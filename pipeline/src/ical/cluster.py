@@ -8,6 +8,7 @@ is there again as soon as any worker of that host is.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import sys
@@ -85,7 +86,14 @@ def holding() -> None:
 
 
 def _beside(others: object, function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
+    """A task of its own, of which it is told which host's disk is full."""
+    try:
+        return function(*arguments)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"{error.strerror} of {host_name()} ({error.filename}): make room there, "
+                         "and a resumed run goes on from its last checkpoint") from error
 
 
 def _describe() -> tuple[str, int]:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from distributed import Client, LocalCluster
 
+from arl.errors import InputError
 from ical import cluster
 
 pytestmark = pytest.mark.integration
@@ -76,3 +77,14 @@ def test_a_worker_answers_while_it_compiles(monkeypatch):
         return await cluster._census(True, worker)
 
     assert asyncio.run(asked_meanwhile())["memory_limit"] == 1
+
+
+@pytest.mark.parametrize(("kind", "told"), [
+    (cluster.errno.ENOSPC, f"No space left on device of {cluster.host_name()} "),
+    (cluster.errno.EDQUOT, f" of {cluster.host_name()} "), (cluster.errno.EACCES, None)])
+def test_whose_disk_is_full_is_told(one_worker, kind, told):
+    def write():
+        raise OSError(kind, cluster.os.strerror(kind), "/data/some")
+    with one_worker as connected, pytest.raises(InputError if told else PermissionError) as caught:
+        connected.submit(cluster.host_name(), write).result()
+    assert (f"{told}(/data/some): make room there" if told else "/data/some") in str(caught.value)
