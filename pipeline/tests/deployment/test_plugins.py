@@ -51,9 +51,9 @@ def test_a_clock_read_between_two_others_is_off_by_what_they_prove(probe, first,
     assert probe.clock_offset(first, last, 100, 102) == offset
 
 
-def act(probe) -> dict:
+def act(probe, **arguments) -> dict:
     """What the action plugin makes of what its module answers."""
-    task = mock.MagicMock(async_val=0, check_mode=False)
+    task = mock.MagicMock(async_val=0, check_mode=False, args=arguments)
     action = probe.ActionModule(task, mock.MagicMock(), mock.MagicMock(), None, None, None)
     return action.run(task_vars={})
 
@@ -70,6 +70,25 @@ def test_the_controllers_readings_enclose_the_probe_of_the_one_host(probe, monke
     monkeypatch.setattr(probe.ActionModule, "_execute_module", answer)
     assert act(probe) == {
         "changed": False, "engine": {}, "host": {"clock_offset": 4.0}}
+
+
+@pytest.mark.parametrize(("read", "arguments", "offset"), [
+    ("101.5", {"paths": ["/var/lib"]}, -2.5), ("101.5", {}, 0.0),
+    ("Welcome!", {"paths": ["/var/lib"]}, 0.0)])
+def test_a_clock_behind_by_less_than_python_takes_to_start_is_seen(
+        probe, monkeypatch, read, arguments, offset):
+    """The module's first reading is 4 s after it was sent, of a clock that is 2.5 s behind."""
+    now = [100.0]
+    monkeypatch.setattr(probe, "time", SimpleNamespace(time=lambda: now[0]))
+
+    def answer(self, task_vars):
+        now[0] += 4
+        return {"changed": False, "host": {"clock": {"first": 101.5, "last": 101.5}}}
+
+    monkeypatch.setattr(probe.ActionModule, "_execute_module", answer)
+    monkeypatch.setattr(probe.ActionModule, "_low_level_execute_command",
+                        lambda self, command, sudoable: {"stdout": f"{read}\n"})
+    assert act(probe, **arguments)["host"]["clock_offset"] == offset
 
 
 def test_a_probe_that_failed_is_passed_on(probe, monkeypatch):

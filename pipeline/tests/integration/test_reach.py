@@ -85,6 +85,7 @@ def test_a_worker_answers_while_it_compiles(monkeypatch):
 def test_whose_disk_is_full_is_told(one_worker, kind, told):
     def write():
         raise OSError(kind, cluster.os.strerror(kind), "/data/some")
-    with one_worker.connect() as connected, pytest.raises(InputError if told else PermissionError) as caught:
+    error = InputError if told else PermissionError
+    with one_worker.connect() as connected, pytest.raises(error) as caught:
         connected.submit(cluster.host_name(), write).result()
     assert (f"{told}(/data/some): make room there" if told else "/data/some") in str(caught.value)
