@@ -286,10 +286,12 @@ def ssh_tunnel(variables: dict, port: int | str) -> str:
     if variables.get("ansible_connection", "ssh") not in ("ssh", "smart"):
         return ""
     words = ["ssh", "-N", "-L", f"{port}:127.0.0.1:{port}"]
-    keys = [variables[name] for name in ("ansible_ssh_private_key_file", "ansible_private_key_file") if variables.get(name)]
-    words += ["-i", keys[0]] if keys else []
-    # by which other host it goes, as a rule
-    words += shlex.split(f"{variables.get('ansible_ssh_common_args', '')} {variables.get('ansible_ssh_extra_args', '')}")
+    names = ("ansible_ssh_private_key_file", "ansible_private_key_file")
+    words += next((["-i", variables[name]] for name in names if variables.get(name)), [])
+    for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
+        options = variables.get(name) or ""
+        # by which other host it goes, as a rule; with a password for it that is nobody's business
+        words += [] if "sshpass" in options else shlex.split(options)
     words += ["-p", str(variables["ansible_port"])] if "ansible_port" in variables else []
     login = f"{variables['ansible_user']}@" if "ansible_user" in variables else ""
     words.append(login + variables.get("ansible_host", variables["inventory_hostname"]))

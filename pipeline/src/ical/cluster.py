@@ -86,14 +86,24 @@ def holding() -> None:
 
 
 def _beside(others: object, function: Callable[..., Any], *arguments: Any) -> Any:
-    """A task of its own, of which it is told which host's disk is full."""
+    return told_where(function, *arguments)
+
+
+def told_where(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function gives on a worker.
+
+    Raises
+    ------
+    InputError: there is no room on a disk, told with the host whose it is.
+    """
     try:
         return function(*arguments)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise InputError(f"{error.strerror} of {host_name()} ({error.filename}): make room there, "
-                         "and a resumed run goes on from its last checkpoint") from error
+        file = f" ({error.filename})" if error.filename else ""
+        raise InputError(f"{error.strerror} of {host_name()}{file}: make room there, and a resumed "
+                         "run goes on from its last checkpoint") from error
 
 
 def _describe() -> tuple[str, int]:

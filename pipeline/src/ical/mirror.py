@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from arl.io.files import replacing
-from ical.cluster import Cluster, HostLostError
+from ical.cluster import Cluster, HostLostError, told_where
 from ical.context import Connector, RunContext
 
 VARIABLE = "ICAL_MIRROR"
@@ -87,7 +87,7 @@ def update(cluster: Cluster, host: str, folder: Path, target: Path) -> None:
 def _there(cluster: Cluster, host: str, task: Callable[..., Any], *arguments: object) -> Any:
     """What a task finds or does on a host; the same call again is another task, as that changes."""
     return cluster.client.submit(
-        task, *arguments, pure=False, resources=cluster.place(host)).result()
+        told_where, task, *arguments, pure=False, resources=cluster.place(host)).result()
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:

@@ -281,6 +281,9 @@ def test_an_engine_that_refuses_is_not_taken_for_none(tmp_path, status, kind, lo
      ", from here by: ssh -N -L 8787:127.0.0.1:8787 -p 2222 me@192.0.2.1"),
     ({"ansible_ssh_private_key_file": "/home/me/my key", "ansible_ssh_common_args": "-J gate"},
      ", from here by: ssh -N -L 8787:127.0.0.1:8787 -i '/home/me/my key' -J gate node1"),
+    ({"ansible_ssh_extra_args": None, "ansible_ssh_common_args":
+      "-o ProxyCommand='sshpass -p SECRET ssh -W %h:%p gate'"},
+     ", from here by: ssh -N -L 8787:127.0.0.1:8787 node1"),
     ({"ansible_connection": "local"}, ""),
 ])
 def test_the_tunnel_to_a_host_is_told_as_it_is_typed(filters, variables, told):

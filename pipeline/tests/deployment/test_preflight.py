@@ -395,6 +395,34 @@ AnsibleModule({{"state_dir": {{}}}}).exit_json(engine={engine})
     assert "TASK [swarm : Remove the" not in result.stdout
 
 
+@pytest.mark.parametrize(("swarm", "answer", "told"), [
+    ("inactive", "fail_json(msg='no swarm')", ""),
+    ("active", "fail_json(msg='the swarm does not answer')",
+     "one does not tell whether a run is going on: the swarm does not answer."),
+    ("active", "exit_json(tasks=[])", ""),
+    ("active", "exit_json(tasks=[{'service': 'ical-pipeline-model'}])",
+     "ical-pipeline-model is going on, and would not survive another library: it was left alone. "
+     "Give -e dask_upgrade=wait to wait for its end,")])
+def test_nothing_is_changed_under_a_run_or_where_it_is_not_known(
+        playbook, tmp_path, swarm, answer, told):
+    for name, said in (("ical_probe", f"exit_json(engine={{'swarm': '{swarm}'}})"),
+                       ("ical_tasks", answer)):
+        (tmp_path / f"{name}.py").write_text(f"""#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+AnsibleModule({{"services": {{"type": "list"}}, "network": {{}}, "timeout": {{}}}}).{said}
+""")
+    book = tmp_path / "idle.yml"
+    book.write_text("""
+- hosts: one
+  gather_facts: false
+  tasks: [{include_role: {name: dask, tasks_from: idle}, vars: {dask_change: another library}}]
+""")
+    result = playbook("-i", "one,", "-c", "local", "-M", str(tmp_path), str(book), "-e",
+                      json.dumps({"ical_state_dir": str(tmp_path)}))
+    assert (result.returncode != 0) == bool(told), result.stdout
+    assert told in " ".join(result.stdout.split())
+
+
 #: In place of plugins/modules/ical_probe.py: an engine that is joining, and what becomes of it.
 TRYING = """#!/usr/bin/python
 from pathlib import Path

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from types import SimpleNamespace
 
@@ -11,6 +13,7 @@ from distributed import Client, LocalCluster
 
 from arl.errors import InputError
 from ical import cluster
+from ical.metrics import host_name
 
 pytestmark = pytest.mark.integration
 
@@ -79,13 +82,16 @@ def test_a_worker_answers_while_it_compiles(monkeypatch):
     assert asyncio.run(asked_meanwhile())["memory_limit"] == 1
 
 
-@pytest.mark.parametrize(("kind", "told"), [
-    (cluster.errno.ENOSPC, f"No space left on device of {cluster.host_name()} "),
-    (cluster.errno.EDQUOT, f" of {cluster.host_name()} "), (cluster.errno.EACCES, None)])
-def test_whose_disk_is_full_is_told(one_worker, kind, told):
+@pytest.mark.parametrize(("kind", "file", "told"), [
+    (errno.ENOSPC, "/data/some", f"No space left on device of {host_name()} (/data/some): make"),
+    (errno.ENOSPC, None, f"No space left on device of {host_name()}: make room there"),
+    (errno.EDQUOT, "/data/some", f" of {host_name()} (/data/some): make room there"),
+    (errno.EACCES, "/data/some", "/data/some")])
+def test_whose_disk_is_full_is_told(one_worker, kind, file, told):
     def write():
-        raise OSError(kind, cluster.os.strerror(kind), "/data/some")
-    error = InputError if told else PermissionError
+        raise OSError(kind, os.strerror(kind), file)
+
+    error = PermissionError if kind == errno.EACCES else InputError
     with one_worker.connect() as connected, pytest.raises(error) as caught:
-        connected.submit(cluster.host_name(), write).result()
-    assert (f"{told}(/data/some): make room there" if told else "/data/some") in str(caught.value)
+        connected.submit(host_name(), write).result()
+    assert told in str(caught.value)

@@ -205,6 +205,8 @@ def _send(
 ) -> Read:
     """Read a partition here and have it written on the host that owns it."""
     dataset = measurement_set.read(contents, partition.times, partition.channels, receptors)
+    # they are looked for in the list that is given alone, where a worker that comes back is not
+    cluster.wait_for_hosts({partition.host})
     there = cluster.addresses().get(partition.host, [])
     sent = cluster.client.scatter(dataset, workers=there, hash=False)
     result: Read = cluster.submit(partition.host, write_partition, sent, path).result()
