@@ -36,6 +36,15 @@ def rendered(playbook, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render(playbook, tmp_path_factory.mktemp("render"), HOSTS[:1], workers)
 
 
+@pytest.fixture(scope="module")
+def unlike(playbook, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three managers, one of which works too, and hosts that differ in their links and folders."""
+    return render(playbook, tmp_path_factory.mktemp("unlike"), ["node00", "node01", "node02"], {
+        "node00": {"preflight_host": {"mtu": 0}},
+        "node03": {"preflight_host": {"mtu": 1450}, "dask_inputs": ["/lustre"]},
+        "node04": {"preflight_host": {"mtu": 9000}, "dask_inputs": ["/nfs"]}})
+
+
 def load(path: Path) -> dict:
     return yaml.safe_load(path.read_text())
 
@@ -107,37 +116,36 @@ def test_each_node_has_its_labels_and_each_service_its_place(rendered):
     assert set(map(tuple, placed.values())) == {(f"node.id == NODE-OF-{HOSTS[0]}",)}
 
 
-def test_the_overlay_fits_the_narrowest_link_between_the_hosts(playbook, rendered, tmp_path):
+def test_the_overlay_fits_the_narrowest_link_between_the_hosts(rendered, unlike):
     assert load(rendered / "network.yml")["driver_options"] == {}
-    seen = {f"node{mtu}": {"preflight_host": {"mtu": mtu}} for mtu in (0, 1450, 9000)}
-    folder = render(playbook, tmp_path, ["node00"], seen)
-    assert load(folder / "network.yml")["driver_options"] == {
+    assert load(unlike / "network.yml")["driver_options"] == {
         "com.docker.network.driver.mtu": "1450"}
 
 
-@pytest.mark.parametrize(("workers", "heirs"), [
-    # managers write the copy themselves, where they can
-    (["node00", "node01", "node02", "node03"], "node01,node02"),
-    (["node03", "node04"], "node03"),
-    (["node00", "node04"], "node04"),
-])
-def test_of_several_managers_any_finds_a_copy_of_the_run(playbook, tmp_path, workers, heirs):
-    folder = render(playbook, tmp_path, ["node00", "node01", "node02"],
-                    {worker: {} for worker in workers})
-    assert services(folder)["ical-pipeline-selfcal"]["env"]["ICAL_MIRROR"] == heirs
+def heirs(folder: Path) -> str:
+    """Who gets a copy of the run."""
+    return services(folder)["ical-pipeline-selfcal"]["env"]["ICAL_MIRROR"]
+
+
+def test_managers_write_the_copies_of_the_run_themselves_where_they_can(playbook, tmp_path):
+    names = ["node00", "node01", "node02"]
+    folder = render(playbook, tmp_path, names, {name: {} for name in [*names, "node03"]})
+    assert heirs(folder) == "node01,node02"
+
+
+def test_where_no_other_manager_works_another_host_does(unlike):
+    assert heirs(unlike) == "node03"
 
 
 def test_a_manager_that_is_the_only_one_keeps_no_copies(rendered):
     assert "ICAL_MIRROR" not in services(rendered)["ical-pipeline-selfcal"]["env"]
 
 
-def test_each_host_shows_its_workers_its_own_folders(playbook, tmp_path):
-    folder = render(playbook, tmp_path, ["node00"], {
-        "node00": {}, "node01": {"dask_inputs": ["/lustre"]}, "node02": {"dask_inputs": ["/nfs"]}})
+def test_each_host_shows_its_workers_its_own_folders(unlike):
     seen = {name: [mount["source"] for mount in service["mounts"] if mount["type"] == "bind"]
-            for name, service in services(folder).items()}
-    for name, inputs in (("ical-worker-node00", []), ("ical-worker-node01", ["/lustre"]),
-                         ("ical-worker-node02", ["/nfs"]), ("ical-scheduler", []),
+            for name, service in services(unlike).items()}
+    for name, inputs in (("ical-worker-node00", []), ("ical-worker-node03", ["/lustre"]),
+                         ("ical-worker-node04", ["/nfs"]), ("ical-scheduler", []),
                          ("ical-probe", [])):
         assert [path for path in seen[name] if path in ("/lustre", "/nfs")] == inputs
 

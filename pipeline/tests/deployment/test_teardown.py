@@ -13,11 +13,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 VENV = Path(sys.executable).parent
-#: In place of ssh: this machine, which falls silent when it is to take the census.
+#: In place of ssh: this machine, which falls silent when it is to take the census, or hangs.
 SSH = """#!/bin/sh
 for last; do :; done
 case $last in *python*) cat >{folder}/module.$$ ;; *) exec sh -c "$last" </dev/null ;; esac
-grep -q ical_census {folder}/module.$$ && exit 255
+grep -q ical_census {folder}/module.$$ && {then}
 exec sh -c "$last" <{folder}/module.$$
 """
 PR_SET_NAME = 15
@@ -28,8 +28,6 @@ GATED = ["Wait until every host has let go of pipeline and Dask", "Leave the swa
 @pytest.fixture(name="three")
 def three_fixture(tmp_path):
     """An inventory of this machine, of a host that falls silent late, and of one that always is."""
-    (tmp_path / "ssh").write_text(SSH.format(folder=tmp_path))
-    (tmp_path / "ssh").chmod(0o755)
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(f"""
 managers: {{hosts: {{here: {{ansible_connection: local}}}}}}
@@ -65,11 +63,18 @@ def leak_fixture():
 
 
 @pytest.mark.usefixtures("leak")
-def test_every_host_that_is_not_released_is_told_in_the_end(playbook, three, tmp_path):
-    result = playbook("-i", three, "teardown.yml", "-e", f"ical_state_dir={tmp_path / 'state'}")
+@pytest.mark.parametrize(("then", "reason"), [
+    ("exit 255", "fatal: [late]: UNREACHABLE!"),
+    ("exec sleep 300", "Timed out after 15 second(s)")])
+def test_every_host_that_is_not_released_is_told_in_the_end(playbook, three, tmp_path, then,
+                                                            reason):
+    (tmp_path / "ssh").write_text(SSH.format(folder=tmp_path, then=then))
+    (tmp_path / "ssh").chmod(0o755)
+    result = playbook("-i", three, "teardown.yml", "-e", f"ical_state_dir={tmp_path / 'state'}",
+                      "-e", "teardown_timeout=15")
     told = " ".join(result.stdout.split())
     assert result.returncode != 0
-    assert "fatal: [late]: UNREACHABLE!" in told
+    assert reason in told
     end = told.split("TASK [Fail with what to type]")[-1]
     assert "away, late, here could not be released; everything else is." in end
     assert "away does not answer: " in end
@@ -154,6 +159,7 @@ def test_a_play_goes_on_without_a_host_but_not_without_what_it_builds_on():
     middle = plays[names.index("Take stock") + 1:-1]
     assert {play["hosts"] for play in middle} == {"ical_present"}
     assert not any(play["any_errors_fatal"] for play in middle)
+    assert all("teardown_timeout" in play["timeout"] for play in middle)
     gated = [play["name"] for play in middle if "acting.yml" in str(play["tasks"][0])]
     assert gated == GATED
 
