@@ -8,6 +8,7 @@ ARGS ?=
 PYTHONS := python3.11 python3.12 python3.13 python3
 PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST := cd pipeline && $(BIN)/python -m pytest
+DEPLOYMENT := $(PYTEST) -q -p no:cacheprovider
 # matplotlib and numba keep their caches with the checkout, not in the user's home
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
@@ -62,7 +63,7 @@ integration: setup ## ical on a local Dask cluster
 	$(PYTEST) -q tests/integration
 
 deployment: setup ## the deployment: its playbooks rendered, checked and refused, without a host
-	$(PYTEST) -q -p no:cacheprovider tests/deployment
+	$(DEPLOYMENT) tests/deployment
 
 science: setup
 	$(PYTEST) -q tests/unit tests/integration tests/validation
@@ -77,8 +78,9 @@ LANES := --no-print-directory --jobs=2 --output-sync=line
 suite: lint
 	$(MAKE) $(LANES) deployment science
 
-# two lanes for two processors: the library's tests and then one host, the deployment's and then three; what carries
-# the hosts, and their image, are there before, once for both
+# two lanes for two processors: the library's tests, what is rendered, and then one host; the rest of the deployment's
+# and then three; what carries the hosts, and their image, are there before, once for both
+RENDERED := tests/deployment/test_render.py
 # one lane may fail long before the other ends: what pytest, Ansible and make say then is told again at the end
 FAILURES := ^(FAILED|ERROR) |fatal: .*=>|make.*\*\*\*
 test: setup ## everything: lint, all tests, and molecule on test hosts (20 to 40 minutes)
@@ -88,8 +90,10 @@ test: setup ## everything: lint, all tests, and molecule on test hosts (20 to 40
 carrier: setup
 	$(BIN)/molecule create -s default
 one-host: science
+	$(DEPLOYMENT) $(RENDERED)
 	$(BIN)/molecule test -s default
-three-hosts: deployment
+three-hosts: setup
+	$(DEPLOYMENT) tests/deployment --ignore=$(RENDERED)
 	$(BIN)/molecule test -s cluster
 
 ALL_SCENARIOS := default cluster observed scale managers faults secure upgrade release soak
