@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import os
 import re
 import shlex
@@ -281,11 +282,23 @@ def overlay_failures(answers: dict[str, dict[str, dict]]) -> list[str]:
             for host, failures in answers.items() for echo, failure in failures.items()]
 
 
-def ssh_tunnel(variables: dict, port: int | str) -> str:
-    """What brings a port of a host's loopback here, after `, from here by: `; '' where no SSH leads there."""
+def typed_options(variables: dict) -> str:
+    """The options that give variables once more in a command; none for those that are None."""
+    words = []
+    for name, value in variables.items():
+        if value is not None:
+            text = str(value).lower() if isinstance(value, bool) else value
+            # where there is a space -e wants JSON
+            plain = isinstance(text, str) and text.split() == [text]
+            words += ["-e", f"{name}={text}" if plain else json.dumps({name: value})]
+    return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def ssh_tunnel(variables: dict, port: int | str, address: str = "127.0.0.1") -> str:
+    """What brings a port of a host's address here, after `, from here by: `; '' where no SSH leads there."""
     if variables.get("ansible_connection", "ssh") not in ("ssh", "smart"):
         return ""
-    words = ["ssh", "-N", "-L", f"{port}:127.0.0.1:{port}"]
+    words = ["ssh", "-N", "-L", f"{port}:{address}:{port}"]
     names = ("ansible_ssh_private_key_file", "ansible_private_key_file")
     words += next((["-i", variables[name]] for name in names if variables.get(name)), [])
     for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"):
@@ -295,7 +308,8 @@ def ssh_tunnel(variables: dict, port: int | str) -> str:
     words += ["-p", str(variables["ansible_port"])] if "ansible_port" in variables else []
     login = f"{variables['ansible_user']}@" if "ansible_user" in variables else ""
     words.append(login + variables.get("ansible_host", variables["inventory_hostname"]))
-    return ", from here by: " + shlex.join(words)
+    seen = f", and then http://127.0.0.1:{port}" if address != "127.0.0.1" else ""
+    return ", from here by: " + shlex.join(words) + seen
 
 
 def thread_environment(threads: int) -> dict[str, str]:
@@ -309,7 +323,7 @@ class FilterModule:
     def filters(self) -> dict:
         return {
             "files_digest": files_digest, "bind_mounts": bind_mounts, "hiding": hiding, "absolute": absolute,
-            "inventory_options": inventory_options,
+            "inventory_options": inventory_options, "typed_options": typed_options,
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,
             "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -67,7 +68,7 @@ def refuse(member: tarfile.TarInfo) -> None:
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Unpack an archive into an empty folder, with our own modes; raises ArchiveError.
+    """Unpack an archive into an empty folder, with our own modes; raises ArchiveError, or OSError for a full disk.
 
     Every member is looked at before the first is written.
     """
@@ -81,6 +82,8 @@ def extract(archive: Path, folder: Path) -> None:
             for member in members:
                 write(packed, member, folder)
     except (tarfile.TarError, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise ArchiveError(f"it cannot be read or unpacked: {error}") from error
 
 

@@ -9,7 +9,8 @@ module: ical_arl_unpack
 short_description: Unpack the library arl by digest and switch to it
 description:
   - Compares the SHA-256, refuses members that are links, devices or leave the directory, unpacks beside
-    the target, verifies, renames to C(ROOT/SHA256) and points the link C(ROOT/current) at it.
+    the target, verifies, renames to C(ROOT/SHA256) and, where C(switch) is true, points the link
+    C(ROOT/current) at it.
   - When anything is wrong nothing changes. The tarball is removed in any case.
   - On a switch, versions are removed that are neither this nor the one before nor mounted anywhere.
 author: ical-swarm maintainers
@@ -26,6 +27,10 @@ options:
     description: Folder of the versions.
     type: path
     required: true
+  switch:
+    description: Whether to point the link at it, too.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -79,12 +84,13 @@ def main() -> None:
             "archive": {"type": "path", "required": True},
             "sha256": {"type": "str", "required": True},
             "root": {"type": "path", "required": True},
+            "switch": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     root, digest = Path(module.params["root"]), module.params["sha256"]
     link = root / "current"
-    right = link.is_symlink() and os.readlink(link) == str(root / digest)
+    right = not module.params["switch"] or (link.is_symlink() and os.readlink(link) == str(root / digest))
     result = {"directory": str(root / digest), "removed": []}
     if module.check_mode:
         module.exit_json(changed=not (right and (root / digest).is_dir()), **result)
@@ -92,6 +98,9 @@ def main() -> None:
         changed = put(Path(module.params["archive"]), digest, root)
     except ArchiveError as error:
         module.fail_json(msg=f"The tarball of the library was refused, and nothing was changed: {error}.")
+    except OSError as error:
+        module.fail_json(msg=f"The library was not unpacked into {root}, and the one in place stays: {error.strerror}. "
+                             "When that is put right, type the same again.")
     if not right:
         before = switch(root, digest)
         for path in unused(root, {digest, before}, mounted()):

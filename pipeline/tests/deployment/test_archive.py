@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tarfile
@@ -55,6 +56,19 @@ def test_equal_sources_give_equal_bytes_whatever_their_times(sources):
     (sources / "__pycache__").mkdir()
     (sources / "__pycache__/x.pyc").write_bytes(b"cache")
     assert archive.pack(sources) == first
+
+
+def test_a_full_disk_is_not_the_tarballs_fault(sources, root, tmp_path, monkeypatch):
+    tarball = tmp_path / "arl.tar"
+    tarball.write_bytes(archive.pack(sources))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archive, "write", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        archive.unpack(tarball, archive.sha256(tarball), root)
+    assert not list(root.iterdir())
 
 
 def test_a_version_unpacks_to_what_was_packed(sources, root, tmp_path):

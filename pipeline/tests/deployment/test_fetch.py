@@ -58,21 +58,35 @@ def test_the_options_make_one_limit(playbook, tmp_path, options, limit):
     assert re.findall("limit is <(.*)>", result.stdout)[-1] == limit, result.stdout
 
 
-@pytest.mark.parametrize("run", [None, "reference", "my run's.yml"])
-def test_the_command_told_goes_on_with_the_same_run(playbook, tmp_path, run):
+@pytest.mark.parametrize("given", [
+    {}, {"ical_run": "reference"}, {"ical_run": "my run's.yml", "dask_tls": False},
+    {"swarm_use_existing": True, "results_dir": "/my results", "ms_access": "shared",
+     "fetch_visibilities": "false", "pipeline_stages": ["model", "image"]},
+    {"ical_state_dir": "/srv/ical"}])
+def test_the_command_told_goes_on_with_the_same_run(playbook, tmp_path, given):
     told = tmp_path / "play.yml"
     told.write_text(VARIABLES + f"""
-    - copy: {{dest: {tmp_path}/told, content: "{{{{ [pipeline_run, pipeline_again] | to_json }}}}"}}
+    - copy: {{dest: {tmp_path}/told, content: "{{{{ [seen, pipeline_again] | to_json }}}}"}}
+      vars:
+        seen:
+          ical_run: "{{{{ ical_run | default('') }}}}"
+          dask_tls: "{{{{ dask_tls | default(true) | bool }}}}"
+          swarm_use_existing: "{{{{ swarm_use_existing | default(false) | bool }}}}"
+          results_dir: "{{{{ results_dir | default('') }}}}"
+          ms_access: "{{{{ ms_access }}}}"
+          fetch_visibilities: "{{{{ fetch_visibilities }}}}"
+          pipeline_stages: "{{{{ pipeline_stages }}}}"
+          ical_state_dir: "{{{{ ical_state_dir | default('') }}}}"
 """)
-    options = [] if run is None else ["-e", json.dumps({"ical_run": run})]
+    options = ["-e", json.dumps(given)] if given else []
     for _ in range(2):
         result = playbook(str(told), *options)
         assert result.returncode == 0, result.stdout
         found, command = json.loads((tmp_path / "told").read_text())
-        assert found == run or (run is None and found == "reference")
+        assert {name: found[name] for name in given} == given
         _, _, typed = command.partition(" --tags pipeline")
         options = shlex.split(typed)
-    assert bool(options) == (run is not None)
+    assert len(options) == 2 * len(given)
 
 
 @pytest.fixture(name="volumes")
@@ -311,3 +325,32 @@ def test_files_of_one_name_are_kept_apart(playbook, tmp_path):
     assert json.loads((tmp_path / "places.json").read_text()) == {
         f"selfcal.start_gains.{term}": f"/run-file/inputs/selfcal.start_gains.{term}-gains.h5"
         for term in "TG"}
+
+
+EARLIER = f"""
+- hosts: one
+  gather_facts: false
+  tasks:
+    - include_role: {{name: {ROLE}, tasks_from: earlier}}
+      vars: {{pipeline_state_file: "FOLDER/{{{{ item | default('none') }}}}.json"}}
+    - copy: {{dest: FOLDER/runs.json, content: "{{{{ pipeline_runs | to_json }}}}"}}
+"""
+
+
+@pytest.mark.parametrize(("known", "runs"), [
+    ({}, []), ({"one": (None, "a")}, ["a"]),
+    ({"one": ("2026-01-01T10:00:00.5Z", "stale"), "two": ("2026-01-01T11:00:00.0Z", "new"),
+      "three": (None, "older")}, ["new"]),
+    # away is not asked
+    ({"one": ("2026-01-01T10:00:00.5Z", "a"), "away": ("2026-01-01T11:00:00.0Z", "b")}, ["a"])])
+def test_the_runs_are_those_of_the_manager_that_was_told_last(playbook, tmp_path, known, runs):
+    for host, (written, run) in known.items():
+        (tmp_path / f"{host}.json").write_text(json.dumps(
+            {"runs": [run]} | ({"written": written} if written else {})))
+    code, told = play(playbook, tmp_path, """
+managers: {hosts: {one: , two: , three: , away: }}
+ical_answering: {hosts: {one: , two: , three: }}
+all: {vars: {ansible_connection: local}}
+""", EARLIER)
+    assert code == 0, told
+    assert json.loads((tmp_path / "runs.json").read_text()) == runs

@@ -16,24 +16,31 @@ module = AnsibleModule({"state_dir": {}}, supports_check_mode=True)
 nodes = [{"id": "n", "host": "worker", "state": "ready"}]
 module.exit_json(engine={"swarm_nodes": nodes})
 """
+#: In place of plugins/modules/ical_tasks.py: which stages of the pipeline run.
+TASKS = """#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule({"services": {}, "network": {}, "timeout": {}}, supports_check_mode=True)
+module.exit_json(tasks=%s)
+"""
 #: What the worker's engine says of itself.
 MEMBER = {"swarm": "active", "swarm_ours": True, "swarm_manager": False, "node_id": "n",
           "node_address": "192.0.2.7", "swarm_managers": ["192.0.2.1"]}
 
 
 @pytest.fixture(name="join")
-def join_fixture(playbook, tmp_path, command):
+def join_fixture(playbook, tmp_path):
     """What joining ends with, of a member that is to have an address; it notes that it joins."""
-    def join(engine: dict, named: dict, services: str, *options: str):
+    def join(engine: dict, named: dict, stages: list[str], *options: str):
         shutil.copytree(ROOT / "roles/swarm", tmp_path / "roles/swarm")
         (tmp_path / "roles/swarm/tasks/join_now.yml").write_text("- debug: {msg: It joins anew.}\n")
         (tmp_path / "modules").mkdir()
         (tmp_path / "modules/ical_probe.py").write_text(PROBE)
-        command("docker", f"#!/bin/sh\nprintf '{services}'\n")
+        (tmp_path / "modules/ical_tasks.py").write_text(
+            TASKS % [{"service": f"ical-pipeline-{stage}"} for stage in stages])
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump({
             "managers": {"hosts": {"head": {"swarm_engine": {"node_address": "192.0.2.1"}}}},
             "workers": {"hosts": {"worker": named}},
-            "all": {"vars": {"ansible_connection": "local"}}}))
+            "all": {"vars": {"ansible_connection": "local", "ical_state_dir": str(tmp_path)}}}))
         facts = {"swarm_engine": MEMBER | engine, "swarm_active": True, "swarm_ours": True}
         (tmp_path / "join.yml").write_text(yaml.safe_dump([{
             "hosts": "worker", "gather_facts": True, "tasks": [
@@ -48,16 +55,16 @@ MOVED = {"swarm_advertise_address": "192.0.2.8"}
 BOUND = "worker is in the swarm as 192.0.2.7, and its swarm_advertise_address is now 192.0.2.8."
 
 
-@pytest.mark.parametrize(("engine", "named", "services", "joins", "told"), [
-    ({}, HERE, "", False, ""), ({}, MOVED, "", True, ""),
-    ({"node_address": "127.0.0.1"}, {"swarm_advertise_address": "lo"}, "", False, ""),
-    ({}, MOVED, "a1b2", False, f"{BOUND} It was left alone, for a run is going on"),
-    ({"swarm_manager": True}, MOVED, "", False,
+@pytest.mark.parametrize(("engine", "named", "stages", "joins", "told"), [
+    ({}, HERE, [], False, ""), ({}, MOVED, [], True, ""),
+    ({"node_address": "127.0.0.1"}, {"swarm_advertise_address": "lo"}, [], False, ""),
+    ({}, MOVED, ["image"], False, f"{BOUND} It was left alone, for a run is going on"),
+    ({"swarm_manager": True}, MOVED, [], False,
      "worker is a manager of the swarm as 192.0.2.7, and its swarm_advertise_address is now "
      "192.0.2.8. It was left alone: type ansible-playbook playbooks/remove_hosts.yml -i ")])
 def test_a_ready_member_joins_anew_where_it_is_to_have_another_address(
-        join, engine, named, services, joins, told):
-    result = join(engine, named, services)
+        join, engine, named, stages, joins, told):
+    result = join(engine, named, stages)
     said = " ".join(result.stdout.split())
     assert ("It joins anew." in said) == joins, said
     assert (result.returncode != 0) == bool(told), said
@@ -68,7 +75,7 @@ def test_a_ready_member_joins_anew_where_it_is_to_have_another_address(
     ({}, MOVED, "Would join the swarm anew, as 192.0.2.8 in place of 192.0.2.7."),
     ({"node_id": "m"}, HERE, "Would leave the swarm and join it anew, as head does not see it")])
 def test_check_mode_says_that_a_member_would_join_anew(join, engine, named, told):
-    result = join(engine, named, "", "--check")
+    result = join(engine, named, [], "--check")
     assert result.returncode == 0, result.stdout
     assert told in " ".join(result.stdout.split())
     assert "It joins anew." not in result.stdout

@@ -290,6 +290,11 @@ def test_the_tunnel_to_a_host_is_told_as_it_is_typed(filters, variables, told):
     assert filters.ssh_tunnel({"inventory_hostname": "node1"} | variables, 8787) == told
 
 
+def test_so_is_that_to_an_address_of_the_host(filters):
+    assert filters.ssh_tunnel({"inventory_hostname": "node1"}, 8787, "192.0.2.1") == (
+        ", from here by: ssh -N -L 8787:192.0.2.1:8787 node1, and then http://127.0.0.1:8787")
+
+
 def test_progress_reads_like_a_sentence(follow):
     event = {"event": "progress", "stage": "selfcal", "fraction": 0.42, "cycle": 3, "cycles": 5,
              "eta_s": 120}
