@@ -422,6 +422,17 @@ MADE = {"engine.swarm": "active", "engine.swarm_ours": True, "engine.swarm_manag
         "engine.node_address": "192.0.2.7"}
 
 
+def test_the_port_of_the_registry_is_wanted_where_a_manager_acts(playbook, tmp_path):
+    hosts = Hosts(tmp_path)
+    for name in ("one", "two", "three"):
+        hosts.add(name, MADE | {"engine.swarm_acted": name == "two",
+                                "host.listeners": {"tcp 5000": "x"}})
+    result = hosts.preflight(playbook, ["one", "two", "three"], "--tags", "preflight",
+                             "-e", "image_distribution=registry")
+    assert rows(result.stdout) == {
+        "two": ["something listens on tcp 5000, which the deployment needs"]}
+
+
 @pytest.mark.parametrize(("named", "workers", "told"), [
     ("192.0.2.7", 1, False), ("192.0.2.8", 1, True), ("192.0.2.8", 0, False)])
 def test_a_manager_whose_address_is_changed_is_told_how_before_anything_is(
