@@ -288,8 +288,8 @@ def typed_options(variables: dict) -> str:
     for name, value in variables.items():
         if value is not None:
             text = str(value).lower() if isinstance(value, bool) else value
-            # where there is a space -e wants JSON
-            plain = isinstance(text, str) and text.split() == [text]
+            # -e takes other text, with spaces or quotes, as JSON alone
+            plain = isinstance(text, str) and re.fullmatch(r"[\w./:@%+,-]+", text)
             words += ["-e", f"{name}={text}" if plain else json.dumps({name: value})]
     return "".join(f" {shlex.quote(word)}" for word in words)
 

@@ -176,7 +176,8 @@ def describe_node(node: dict) -> dict:
     labels = node["Spec"].get("Labels") or {}
     name = (node.get("Description") or {}).get("Hostname", "")
     return {"id": node["ID"], "hostname": name, "host": labels.get(HOST_LABEL, name), "labelled": HOST_LABEL in labels,
-            "role": node["Spec"]["Role"], "state": node["Status"]["State"],
+            # what it is to be, and what it is
+            "role": node["Spec"]["Role"], "manages": "ManagerStatus" in node, "state": node["Status"]["State"],
             "availability": node["Spec"]["Availability"], "acting": ACTING_LABEL in labels,
             "joined": JOINED_LABEL in labels}
 
