@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -97,3 +98,36 @@ def test_containers_that_no_swarm_removes_go_by_their_state(playbook, tmp_path, 
     assert asked == ["ps --all --quiet --filter=label=org.ical-swarm=1 "
                      "--filter=status=exited --filter=status=dead",
                      "rm --force one", "rm --force two"]
+
+
+def node(identity: str, host: str, role: str = "manager", state: str = "ready") -> dict:
+    """A node of our swarm."""
+    return {"id": identity, "host": host, "role": role, "state": state, "labelled": True}
+
+
+@pytest.mark.parametrize(("nodes", "dropped"), [
+    ([node("n1", "one"), node("n2", "two"), node("n3", "three")], []),
+    # called otherwise in another inventory, the one that acts, too
+    ([node("n1", "alpha"), node("n2", "beta")], []),
+    ([node("n1", "one"), node("n4", "four", "worker"), node("n5", "five")], ["n5"]),
+    # while a lost one is a manager no other can cease to be one
+    ([node("n1", "one"), node("n5", "five"), node("n6", "six", state="down")], ["n6", "n5"])])
+def test_managers_that_left_the_inventory_are_known_by_their_nodes(playbook, tmp_path, nodes,
+                                                                   dropped):
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({
+        "managers": {"hosts": {
+            "one": {"swarm_engine": {"node_id": "n1", "swarm_nodes": nodes}},
+            "two": {"swarm_engine": {"node_id": "n2"}}, "three": {"swarm_engine": {}}}},
+        "workers": {"hosts": {"one": {}}}, "all": {"vars": {"ansible_connection": "local"}}}))
+    (tmp_path / "play.yml").write_text(f"""
+- hosts: one
+  gather_facts: false
+  vars_files: [{ROOT}/roles/swarm/vars/main.yml]
+  tasks:
+    - copy:
+        dest: {tmp_path}/ids
+        content: "{{{{ swarm_dropped | map(attribute='id') | to_json }}}}"
+""")
+    result = playbook("-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"))
+    assert result.returncode == 0, result.stdout
+    assert json.loads((tmp_path / "ids").read_text()) == dropped
