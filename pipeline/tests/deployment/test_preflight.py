@@ -279,7 +279,8 @@ def test_as_many_managers_stay_as_decide(playbook, tmp_path, managers, answering
     inventory.write_text(json.dumps({"managers": {"hosts": dict.fromkeys(managers)},
                                      "workers": {"hosts": {"a": None}},
                                      "ical_present": {"hosts": dict.fromkeys(answering)}}))
-    probe = {"engine": {"swarm_acts": True, "swarm_nodes": [], "containers": {}}}
+    probe = {"engine": {"swarm_acts": True, "swarm_acted": False, "swarm_nodes": [],
+                        "containers": {}}}
     book = tmp_path / "leaving.yml"
     book.write_text(f"""
 - hosts: a
