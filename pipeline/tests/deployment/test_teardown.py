@@ -65,13 +65,13 @@ def leak_fixture():
 @pytest.mark.usefixtures("leak")
 @pytest.mark.parametrize(("then", "reason"), [
     ("exit 255", "fatal: [late]: UNREACHABLE!"),
-    ("exec sleep 300", "Timed out after 15 second(s)")])
+    ("exec sleep 300", "Timed out after 30 second(s)")])
 def test_every_host_that_is_not_released_is_told_in_the_end(playbook, three, tmp_path, then,
                                                             reason):
     (tmp_path / "ssh").write_text(SSH.format(folder=tmp_path, then=then))
     (tmp_path / "ssh").chmod(0o755)
     result = playbook("-i", three, "teardown.yml", "-e", f"ical_state_dir={tmp_path / 'state'}",
-                      "-e", "teardown_timeout=15")
+                      "-e", "teardown_timeout=30")
     told = " ".join(result.stdout.split())
     assert result.returncode != 0
     assert reason in told
