@@ -127,13 +127,18 @@ def heirs(folder: Path) -> str:
     return services(folder)["ical-pipeline-selfcal"]["env"]["ICAL_MIRROR"]
 
 
-def test_managers_write_the_copies_of_the_run_themselves_where_they_can(playbook, tmp_path):
-    names = ["node00", "node01", "node02"]
-    folder = render(playbook, tmp_path, names, {name: {} for name in [*names, "node03"]})
-    assert heirs(folder) == "node01,node02"
+@pytest.mark.parametrize(("workers", "copies"), [
+    # managers write the copy themselves, where they can
+    (["node00", "node01", "node02", "node03"], "node01,node02"),
+    (["node03", "node04"], "node03"),
+])
+def test_of_several_managers_any_finds_a_copy_of_the_run(playbook, tmp_path, workers, copies):
+    folder = render(playbook, tmp_path, ["node00", "node01", "node02"],
+                    {worker: {} for worker in workers})
+    assert heirs(folder) == copies
 
 
-def test_where_no_other_manager_works_another_host_does(unlike):
+def test_so_does_one_where_the_manager_that_acts_works_alone_of_them(unlike):
     assert heirs(unlike) == "node03"
 
 
