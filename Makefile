@@ -22,6 +22,8 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 # ansible and molecule find each other, and the project's configuration, wherever make is called from
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# a test names its hosts; what a shell exports for its own commands are others
+unexport ANSIBLE_INVENTORY
 PLAYBOOK := $(BIN)/ansible-playbook
 
 help: ## list the targets
@@ -29,14 +31,19 @@ help: ## list the targets
 
 setup: $(VENV)/.installed ## make .venv: ical, ansible-playbook, molecule, from locked hashes
 
-$(VENV)/bin/python:
-	@if [ -z "$(PYTHON)" ]; then \
-	  echo "make setup needs Python 3.11 or later: install it (on Ubuntu 22.04: apt-get install python3.11-venv), or name one with PYTHON=/path/to/python3.11"; exit 1; fi
-	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
-	  echo "python3-venv is missing: installing it"; \
+# a recipe of its own: which Python there is, is looked for again after it
+.PHONY: interpreter
+interpreter:
+	@if ! [ -x $(VENV)/bin/python ] && ! $(or $(PYTHON),false) -c 'import ensurepip, venv' 2>/dev/null \
+	  && { [ -n "$(PYTHON)" ] || ! command -v python3 >/dev/null; }; then \
+	  echo "Python or its venv is missing: installing python3-venv"; \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null \
 	  || { echo "could not install python3-venv: install it (needs root) and try again"; exit 1; }; fi
+
+$(VENV)/bin/python: | interpreter
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo "make setup needs Python 3.11 or later: install it (on Ubuntu 22.04: apt-get install python3.11-venv), or name one with PYTHON=/path/to/python3.11"; exit 1; fi
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.locked: requirements/controller.txt | $(VENV)/bin/python
@@ -49,7 +56,7 @@ $(VENV)/.installed: pipeline/pyproject.toml $(VENV)/.locked
 	@touch $@
 
 run: setup ## deploy on this machine and make self-calibrated images: make run [ARGS="-e ical_run=tiny"]
-	$(PLAYBOOK) site.yml $(ARGS)
+	$(PLAYBOOK) site.yml -i inventory/local $(ARGS)
 
 lint: setup ## ruff, mypy and ansible-lint
 	$(BIN)/ruff check pipeline plugins molecule
@@ -83,7 +90,7 @@ suite: lint
 RENDERED := tests/deployment/test_render.py
 # one lane may fail long before the other ends: what pytest, Ansible and make say then is told again at the end
 FAILURES := ^(FAILED|ERROR) |fatal: .*=>|make.*\*\*\*
-test: setup ## everything: lint, all tests, and molecule on test hosts (20 to 40 minutes)
+test: setup ## lint, the tests, and molecule's default and cluster on test hosts; as root (20 to 40 minutes)
 	$(MAKE) $(LANES) lint carrier
 	$(MAKE) $(LANES) one-host three-hosts 2>&1 | tee .cache/lanes.log \
 	  || { echo "What failed, of all that is above (.cache/lanes.log):"; grep -E '$(FAILURES)' .cache/lanes.log | cut -c-600 | tail -n 30; exit 1; }
@@ -97,7 +104,7 @@ three-hosts: setup
 	$(BIN)/molecule test -s cluster
 
 ALL_SCENARIOS := default cluster observed scale managers faults secure upgrade release soak
-test-all: suite ## everything there is: all tests and every scenario of molecule but vm (hours)
+test-all: suite ## lint, the tests, and every scenario of molecule but vm; as root (hours)
 	$(MAKE) --no-print-directory molecule SCENARIOS="$(ALL_SCENARIOS)"
 
 bench: setup ## named runs against their bars, stages against their kernels: make bench [ARGS="overhead --pairs 5"]
@@ -129,5 +136,5 @@ lock: ## resolve the requirements again: make lock [ARGS="--upgrade"]
 	$(LOCK) --universal -c requirements/image.txt $(ARGS) requirements/controller.in -o requirements/controller.txt >/dev/null
 
 clean: ## remove .venv, caches and builds (results stay)
-	rm -rf $(VENV) .cache pipeline/build pipeline/src/*.egg-info
+	rm -rf $(VENV) .cache .ruff_cache pipeline/.*_cache pipeline/build pipeline/src/*.egg-info
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[3]
     ("image_distribution=torrent", "must be one of: auto, load, registry"),
     ("ms_access=shard", "must be one of: auto, shared, distribute"),
     ("ms_acces=shared", "No role knows ms_acces"),
+    ("result_dir=/srv", "No role knows result_dir"),
     ("fetch_visibilities=some", "fetch_visibilities is 'some'; give true (all of them), false"),
     ("image_registry=https://reg.example", "image_registry is https://reg.example; images are "
      "named by host, port and folder alone"),
