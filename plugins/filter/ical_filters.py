@@ -56,10 +56,14 @@ def absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path)) if path else ""
 
 
-def inventory_options(sources: list[str]) -> str:
-    """The options that name these inventories once more in a command; '' for that of this machine."""
+def inventory_options(sources: list[str], state_dir: str) -> str:
+    """The options that name these inventories once more in a command, and the folder ical_state_dir where it is not ''.
+
+    The inventory of this machine is that of a command without any.
+    """
     local = Path(__file__).parents[2] / "inventory" / "local"
-    return "".join(f" -i {shlex.quote(source)}" for source in sources if Path(source).resolve() != local.resolve())
+    named = [f" -i {shlex.quote(source)}" for source in sources if Path(source).resolve() != local.resolve()]
+    return "".join(named) + typed_options({"ical_state_dir": state_dir or None})
 
 
 def is_writable(path: str) -> bool:
@@ -132,6 +136,15 @@ def _options(role: str) -> dict[str, dict]:
     """A role's options, read once: a task asks for them again with each variable that is made of them."""
     path = Path(__file__).resolve().parents[2] / "roles" / role / "meta/argument_specs.yml"
     return yaml.safe_load(path.read_text())["argument_specs"]["main"].get("options", {})
+
+
+def brought_packages(known: dict, present: list[str]) -> list[str]:
+    """Packages that came with the Docker of this record, docker.json, on a host that has the packages `present`.
+
+    An installation that was cut short has only told what would come: what is there of that came.
+    """
+    asked = known.get("packages_asked", []) if known.get("status") == "installing" else []
+    return sorted({*known.get("packages", []), *(set(asked) & set(present))})
 
 
 def overlapping(routes: list[str], subnets: list[str]) -> list[str]:
@@ -224,15 +237,17 @@ def silence(host: dict) -> str:
     return f"{said}: {reason.removeprefix('Task failed: ').strip()}"
 
 
-def newest_certificates(lines: list[str]) -> dict:
-    """Identity `tls` and end `expires` (s since 1970) of the certificates that were made last.
+def current_certificates(lines: list[str], used: list[str]) -> dict:
+    """Identity `tls` and end `expires` (s since 1970) of the certificates that the scheduler uses, else of the newest.
 
     From the lines `NAME EXPIRES MADE` of the swarm's secrets, of which those of an earlier version do not tell when
-    that was; {} where none of them tells its end.
+    that was, and the names of those that the scheduler has; {} where none of them tells its end. Newer ones are of a
+    play that was interrupted: with them nobody could speak to the scheduler.
     """
     found = [re.match(r"ical-tls-([0-9a-f]+)-ca (\d+)(?: (\d+))?$", line.strip()) for line in lines]
-    known = [(int(match[3] or 0), int(match[2]), match[1]) for match in found if match]
-    return {"tls": max(known)[2], "expires": max(known)[1]} if known else {}
+    known = [(f"ical-tls-{match[1]}-ca" in used, int(match[3] or 0), int(match[2]), match[1])
+             for match in found if match]
+    return {"tls": max(known)[3], "expires": max(known)[2]} if known else {}
 
 
 #: Longest name of a service, and longest label of DNS.
@@ -324,9 +339,11 @@ class FilterModule:
         return {
             "files_digest": files_digest, "bind_mounts": bind_mounts, "hiding": hiding, "absolute": absolute,
             "inventory_options": inventory_options, "typed_options": typed_options,
+            "brought_packages": brought_packages,
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,
-            "worker_service": worker_service, "newest_certificates": newest_certificates, "overlapping": overlapping,
+            "worker_service": worker_service, "overlapping": overlapping,
+            "current_certificates": current_certificates,
             "without_python": without_python, "complaint_rows": complaint_rows, "managers_advice": managers_advice,
             "namesakes": namesakes, "advertised": advertised, "moved_to": moved_to,
             "peer_addresses": peer_addresses,

@@ -60,7 +60,7 @@ left:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ical_engine import SERVICE_LABEL, Engine, EngineError
+from ansible.module_utils.ical_engine import SERVICE_LABEL, Engine, EngineError, EngineSilent
 
 LISTEN = "0A"  # state of a listening socket in /proc/net/tcp
 
@@ -96,6 +96,21 @@ def look(engine: Engine, wanted: dict) -> list[str]:
     return left
 
 
+def watch(engine: Engine, wanted: dict, limit: float) -> list[str]:
+    """What is still there once nothing is, or at the limit; an engine that is silent has as long, too."""
+    while True:
+        over = time.monotonic() >= limit
+        try:
+            left = look(engine, wanted)
+        except EngineSilent:
+            if over:
+                raise
+        else:
+            if not left or over:
+                return left
+        time.sleep(0.3)
+
+
 def main() -> None:
     names = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
@@ -112,14 +127,10 @@ def main() -> None:
     engine = Engine()
     # in check mode nothing was removed, so there is nothing to wait for
     limit = time.monotonic() + (0 if module.check_mode else module.params["timeout"])
-    while True:
-        try:
-            left = look(engine, module.params)
-        except EngineError as error:
-            module.fail_json(msg=str(error))
-        if not left or time.monotonic() >= limit:
-            break
-        time.sleep(0.3)
+    try:
+        left = watch(engine, module.params, limit)
+    except EngineError as error:
+        module.fail_json(msg=str(error))
     if left and not module.check_mode:
         timeout = module.params["timeout"]
         module.fail_json(msg=f"Still there after {timeout} s: {', '.join(left)}.", left=left)

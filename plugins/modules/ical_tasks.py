@@ -41,7 +41,9 @@ addresses:
   returned: always
   type: dict
 tasks:
-  description: Service, slot, state, container, address, image, library and error of every task that should run.
+  description: >-
+    Service, slot, state, container, address, image, library, names of the secrets, and error of every task that
+    should run.
   returned: always
   type: list
   elements: dict
@@ -50,7 +52,7 @@ tasks:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ical_engine import Engine, EngineError, overlay_address
+from ansible.module_utils.ical_engine import Engine, EngineError, EngineSilent, overlay_address
 
 
 def environment(task: dict) -> dict[str, str]:
@@ -70,6 +72,7 @@ def describe(service: str, task: dict, network: str) -> dict:
         "address": overlay_address(task, network),
         "image": task["Spec"]["ContainerSpec"]["Image"],
         "arl": environment(task).get("ARL_DIGEST", ""),
+        "secrets": [secret["SecretName"] for secret in task["Spec"]["ContainerSpec"].get("Secrets") or []],
         "error": status.get("Err", ""),
     }
 
@@ -106,6 +109,21 @@ def explain(service: str, tasks: list[dict], alive: int, wanted: int, network: s
     return f"{told} (newest tasks: {'; '.join(notes) or 'none yet'})"
 
 
+def watch(engine: Engine, wanted: dict, limit: float) -> tuple[list[dict], list[str]]:
+    """What look() tells once every service is complete, or at the limit; an engine that is silent has as long, too."""
+    while True:
+        over = time.monotonic() >= limit
+        try:
+            running, missing = look(engine, wanted["services"], wanted["network"])
+        except EngineSilent:
+            if over:
+                raise
+        else:
+            if not missing or over:
+                return running, missing
+        time.sleep(0.5)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -118,14 +136,10 @@ def main() -> None:
     wanted = module.params
     engine = Engine()
     limit = time.monotonic() + wanted["timeout"]
-    while True:
-        try:
-            running, missing = look(engine, wanted["services"], wanted["network"])
-        except EngineError as error:
-            module.fail_json(msg=str(error))
-        if not missing or time.monotonic() >= limit:
-            break
-        time.sleep(0.5)
+    try:
+        running, missing = watch(engine, wanted, limit)
+    except EngineError as error:
+        module.fail_json(msg=str(error))
     addresses: dict[str, list[str]] = {name: [] for name in wanted["services"]}
     for task in running:
         if task["address"]:

@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True, scope="session")
 def no_engine(tmp_path_factory):
-    """Whatever runs on this machine, a test has the engine that it brings, or none, and the hosts that it names."""
+    """A test has the engine that it brings, or none, and the hosts that it names."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("ANSIBLE_INVENTORY", raising=False)
         patch.setenv("DOCKER_HOST", f"unix://{tmp_path_factory.mktemp('engine')}/none.sock")

@@ -262,10 +262,25 @@ def test_a_run_whose_results_did_not_come_is_not_done(playbook, tmp_path, volume
     assert [run["status"] for run in state["runs"]] == ["unfinished"]
 
 
+def test_how_a_run_ended_is_told_where_it_cannot_be_kept(playbook, tmp_path, volumes):
+    """As where the disk is full, on one manager of two."""
+    volumes("one", b"")
+    volumes("two", b"")
+    (tmp_path / "state/one").mkdir(parents=True)
+    (tmp_path / "state/two/pipeline.json").mkdir(parents=True)
+    hosts = HOSTS.replace("{hosts: {one: }}", "{hosts: {one: , two: }}", 1)
+    hosts = hosts.replace("all:", "ical_answering: {hosts: {one: , two: }}\nall:")
+    named = "pipeline_state_file: FOLDER/state/{{ item | default('one') }}/pipeline.json"
+    state = FINISH.replace("pipeline_run_id:", f"{named}\n        pipeline_run_id:")
+    code, told = play(playbook, tmp_path, hosts, FETCH + state)
+    assert code != 0
+    assert "The run run-1 did not end well: how it ended could not be kept: two (" in told, told
+    assert "To go on where it stopped, type: ansible-playbook site.yml" in told
+    assert (tmp_path / "state/one/pipeline.json").is_file()
+
+
 #: In place of the module that asks the engine for tasks.
-TASKS = """#!/usr/bin/python3
-print('{"changed": false, "tasks": [{"service": "ical-pipeline-selfcal"}]}')
-"""
+TASKS = "#!/usr/bin/python3\nprint('{}')\n"
 FOLLOW = f"""
 - hosts: ical_manager
   gather_facts: false
@@ -293,11 +308,14 @@ esac
 """
 
 
-def test_a_stage_that_is_followed_no_more_goes_on(playbook, tmp_path, volumes):
+@pytest.mark.parametrize("answer", [
+    '{"changed": false, "tasks": [{"service": "ical-pipeline-selfcal"}]}',
+    '{"failed": true, "msg": "the Docker engine does not answer"}'])
+def test_a_stage_that_is_followed_no_more_goes_on(playbook, tmp_path, volumes, answer):
     volumes("one", b"")
     (tmp_path / "bin" / "docker").write_text(RUNNING)
     (tmp_path / "library").mkdir()
-    (tmp_path / "library" / "ical_tasks.py").write_text(TASKS)
+    (tmp_path / "library" / "ical_tasks.py").write_text(TASKS.format(answer))
     hosts = """
 managers: {hosts: {one: }}
 workers: {hosts: {one: }}

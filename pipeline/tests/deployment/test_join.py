@@ -131,3 +131,37 @@ def test_managers_that_left_the_inventory_are_known_by_their_nodes(playbook, tmp
     result = playbook("-i", str(tmp_path / "hosts.yml"), str(tmp_path / "play.yml"))
     assert result.returncode == 0, result.stdout
     assert json.loads((tmp_path / "ids").read_text()) == dropped
+
+
+#: In place of docker: an entry that was removed is not found.
+ENTRIES = """#!/bin/sh
+echo "$4" >>{folder}/removed
+[ $(grep -c "$4" {folder}/removed) = 1 ] && exit
+echo "Error: No such node: node $4 not found" >&2
+exit 1
+"""
+
+
+def test_of_hosts_that_are_called_alike_none_removes_the_node_of_another(playbook, tmp_path,
+                                                                         command):
+    """Engines of two may just be starting; the old entry of the third is stale."""
+    command("docker", ENTRIES.format(folder=tmp_path))
+    nodes = [node(identity, "debian", "worker", "down") for identity in ("n1", "n2", "n9")]
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({
+        "managers": {"hosts": {"head": {}}},
+        "workers": {"hosts": {name: {"swarm_engine": {"node_id": identity}} for name, identity in
+                              (("one", "n1"), ("two", "n2"), ("three", ""))}},
+        "all": {"vars": {"ansible_connection": "local", "swarm_timeout": 4,
+                         "swarm_asked": {"engine": {"swarm_nodes": nodes}}}}}))
+    book = tmp_path / "stale.yml"
+    book.write_text(f"""
+- hosts: workers
+  gather_facts: false
+  vars_files: [{ROOT}/roles/swarm/vars/main.yml]
+  vars: {{swarm_manager: head, swarm_current: "{{{{ swarm_engine.node_id }}}}"}}
+  tasks: [{{include_tasks: {ROOT}/roles/swarm/tasks/stale.yml}}]
+""")
+    result = playbook("-i", str(tmp_path / "hosts.yml"), str(book), "-e",
+                      '{"ansible_facts": {"nodename": "debian"}}')
+    assert result.returncode == 0, result.stdout
+    assert (tmp_path / "removed").read_text().split() == ["n9"] * 3

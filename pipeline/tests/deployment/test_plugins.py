@@ -1,5 +1,6 @@
 """The Ansible plugins of the deployment: lines for people, no line lost or shown twice, digests."""
 
+import math
 import re
 import socketserver
 import threading
@@ -192,8 +193,10 @@ def test_an_engine_that_stopped_while_it_left_is_known(load_plugin, swarm, state
 
 def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filters):
     sources = [str(Path(__file__).parents[3] / "inventory/local"), "/home/me/my hosts"]
-    assert filters.inventory_options(sources) == " -i '/home/me/my hosts'"
-    assert filters.inventory_options(sources[:1]) == ""
+    assert filters.inventory_options(sources, "") == " -i '/home/me/my hosts'"
+    assert filters.inventory_options(sources[:1], "") == ""
+    assert filters.inventory_options(sources[:1], "/srv/a b") == (
+        """ -e '{"ical_state_dir": "/srv/a b"}'""")
 
 
 @pytest.mark.parametrize(("asked", "acted"), [("one", False), ("two", True)])
@@ -521,13 +524,26 @@ def test_the_deployment_ships_the_files_of_the_same_keys_as_ical_reads(filters):
     assert (filters.PATHS, filters.NAMES_OR_PATHS) == (runfile.PATHS, runfile.NAMES_OR_PATHS)
 
 
-def test_the_certificates_that_were_made_last_are_found(filters):
+def test_the_certificates_of_the_scheduler_are_found_or_those_made_last(filters):
     lines = ["ical-tls-00aa-ca 100 ", "ical-tls-00aa-client 100", "ical-tls-11bb-ca 200 ",
              "ical-tls-11bb-worker 200", "ical-tls-22cc-ca "]
-    assert filters.newest_certificates(lines) == {"tls": "11bb", "expires": 200}
+    assert filters.current_certificates(lines, []) == {"tls": "11bb", "expires": 200}
     shorter = ["ical-tls-33dd-ca 300 10", "ical-tls-44ee-ca 150 11"]
-    assert filters.newest_certificates([*lines, *shorter]) == {"tls": "44ee", "expires": 150}
-    assert filters.newest_certificates(["ical-tls-22cc-ca", ""]) == {}
+    assert filters.current_certificates([*lines, *shorter], []) == {"tls": "44ee", "expires": 150}
+    assert filters.current_certificates(["ical-tls-22cc-ca", ""], []) == {}
+    # the newer ones nobody has yet
+    used = ["ical-tls-11bb-ca", "ical-tls-11bb-scheduler"]
+    assert filters.current_certificates([*lines, *shorter], used) == {"tls": "11bb", "expires": 200}
+
+
+@pytest.mark.parametrize(("known", "brought"), [
+    ({}, []), ({"packages": ["docker.io", "a"]}, ["a", "docker.io"]),
+    ({"status": "installing", "packages": ["a"], "packages_asked": ["docker.io", "runc"]},
+     ["a", "docker.io"]),
+    # of one that has ended all was written down: somebody else brought the rest
+    ({"status": "ready", "packages": ["a"], "packages_asked": ["docker.io"]}, ["a"])])
+def test_packages_of_an_installation_that_was_cut_short_are_known(filters, known, brought):
+    assert filters.brought_packages(known, ["docker.io", "b"]) == brought
 
 
 @pytest.mark.parametrize(("path", "hides"), [
@@ -536,3 +552,26 @@ def test_the_certificates_that_were_made_last_are_found(filters):
 def test_inputs_do_not_hide_what_a_container_has(filters, path, hides):
     own = ["/data", "/opt/arl", "/run/secrets"]
     assert filters.hiding(["/srv", path], own) == [path] * hides
+
+
+@pytest.mark.parametrize(("name", "answer", "done"), [
+    ("ical_released", ["container x"], []),
+    ("ical_tasks", ([], ["service x"]), ([{"service": "x"}], []))])
+def test_an_engine_that_is_silent_for_a_while_ends_no_wait(load_plugin, monkeypatch, name, answer,
+                                                           done):
+    module = load_plugin(f"modules/{name}.py", name)
+    told = [module.EngineSilent("busy"), answer, module.EngineSilent("busy"), done]
+
+    def say(*_):
+        said = told.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    monkeypatch.setattr(module, "look", say)
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    wanted = {"services": ["x"], "network": "n"}
+    assert module.watch(None, wanted, math.inf) == done
+    told[:] = [module.EngineSilent("busy")]
+    with pytest.raises(module.EngineError, match="busy"):
+        module.watch(None, wanted, 0.0)

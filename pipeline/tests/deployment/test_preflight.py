@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -154,7 +155,8 @@ def test_certificates_that_have_expired_are_told_before_a_run(playbook, tmp_path
     told = " ".join(result.stdout.split())
     assert result.returncode != 0
     assert "The certificates of this deployment have expired" in told
-    assert "--tags dask,pipeline, which makes new ones." in told
+    assert told.count("To make new ones, type ansible-playbook site.yml -i ") == 1
+    assert "--tags dask,pipeline" in told
 
 
 def test_a_run_does_not_go_on_while_no_manager_answers(playbook, tmp_path):
@@ -206,7 +208,7 @@ def test_a_part_of_the_hosts_is_refused(playbook, pair, name):
     result = playbook("-i", pair, name, "--limit", "here")
     assert result.returncode != 0
     assert "--limit leaves out away, and a part of the hosts" in " ".join(result.stdout.split())
-    assert "changed=0" in result.stdout
+    assert not re.search("changed=[1-9]", result.stdout)
 
 
 def test_a_host_that_does_not_answer_is_named_before_anything_is_changed(playbook, pair):
@@ -216,7 +218,7 @@ def test_a_host_that_does_not_answer_is_named_before_anything_is_changed(playboo
     assert "Nothing was changed. These hosts cannot carry the deployment: " in told
     assert " away does not answer: " in told
     assert "Bring away back, or take it out of the inventory." in told
-    assert "changed=0" in result.stdout
+    assert not re.search("changed=[1-9]", result.stdout)
 
 
 @pytest.mark.parametrize(("tag", "stopped", "kept"), [
@@ -242,6 +244,8 @@ def test_nobody_who_answers_is_not_success(playbook, pair):
     ("ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0", "away does not answer: "),
     ("ansible_connection: local, ansible_python_interpreter: /no/python",
      "away answers, but no module of Ansible runs there: "),
+    # as one whose login fails, or hangs until a limit
+    ("ansible_connection: local, ansible_shell_executable: /bin/false", "away does not answer: "),
 ])
 def test_one_host_that_cannot_be_worked_on_does_not_keep_the_others(playbook, tmp_path, broken,
                                                                     told, options):
@@ -269,7 +273,7 @@ def test_hosts_that_may_not_leave_are_refused(playbook, pair, tmp_path, asked, t
                       "-e", f"ical_state_dir={tmp_path / 'state'}")
     assert result.returncode != 0
     assert told in " ".join(result.stdout.split()), result.stdout
-    assert "changed=0" in result.stdout
+    assert not re.search("changed=[1-9]", result.stdout)
 
 
 @pytest.mark.parametrize(("managers", "answering", "leaving", "refused"), [

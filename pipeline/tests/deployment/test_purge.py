@@ -104,9 +104,57 @@ def test_an_engine_that_keeps_its_port_is_started_again_if_it_is_ours_and_idle(
         result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
     told = " ".join(result.stdout.split())
     assert result.returncode != 0
-    assert "Still there after 1 s: a listener on TCP port 7946." in told
+    assert ("Still there after 1 s: a listener on TCP port 7946." in told) != again
     assert ("TASK [Start it again]" in told) == again
     assert ("systemctl restart docker on one" in told) != again
+
+
+def probe(engine: dict, host: dict) -> str:
+    """A module in place of plugins/modules/ical_probe.py, which tells this."""
+    told = {"engine": engine, "host": host | {"clock": {"first": 0, "last": 0}}}
+    return f"#!/usr/bin/python3\nprint({json.dumps(told)!r})\n"
+
+
+@pytest.mark.parametrize("packages", [[], ["docker.io"]], ids=["none came", "cut short"])
+def test_a_purge_ends_where_there_is_no_engine_to_stop(playbook, tmp_path, command, packages):
+    """An installation failed, or a purge was cut short; in check mode: it is this machine's."""
+    record = {"status": "installing", "installed_by_us": True, "packages": [],
+              "packages_asked": ["docker.io"]}
+    host = {"dockerd": "", "packages": packages, "state": {"docker": record}}
+    (tmp_path / "ical_probe.py").write_text(probe({}, host))
+    command("apt-get", "#!/bin/sh\nexit 0\n")
+    command("systemctl", "#!/bin/sh\nexit 1\n")
+    book = tmp_path / "purge.yml"
+    book.write_text(f"""
+- hosts: one
+  gather_facts: false
+  tasks: [{{include_role: {{name: {ROOT}/roles/docker, tasks_from: teardown}}}}]
+""")
+    variables = {"ical_state_dir": str(tmp_path), "teardown_purge": True,
+                 "ansible_facts": {"service_mgr": "systemd"}}
+    result = playbook("-i", "one,", "-c", "local", "-M", str(tmp_path), "--check", str(book),
+                      "-e", json.dumps(variables))
+    assert result.returncode == 0, result.stdout
+    assert ": Remove the group of the engine]" in result.stdout
+    assert (": Remove the packages that came]" in result.stdout) == bool(packages), result.stdout
+
+
+def test_no_image_is_looked_for_where_no_module_could(playbook, tmp_path):
+    """Docker was there, and site.yml failed before it brought what its modules need."""
+    (tmp_path / "ical_probe.py").write_text(
+        probe({"swarm": "inactive"}, {"packages": [], "state": {"docker": {}}}))
+    book = tmp_path / "images.yml"
+    book.write_text("""
+- hosts: one
+  gather_facts: false
+  tasks: [{include_role: {name: image, tasks_from: teardown}}]
+""")
+    variables = {"ical_state_dir": str(tmp_path), "image_trust_root": str(tmp_path),
+                 "image_registry_unit": str(tmp_path / "unit"), "teardown_purge": True}
+    result = playbook("-i", "one,", "-c", "local", "-M", str(tmp_path), str(book), "-e",
+                      json.dumps(variables))
+    assert result.returncode == 0, result.stdout
+    assert "Find our images" not in result.stdout
 
 
 def role_variables(playbook, tmp_path, variables, shown):
@@ -126,7 +174,8 @@ def role_variables(playbook, tmp_path, variables, shown):
     (["docker.io"], False)])
 def test_what_a_containerd_of_others_has_mounted_stays(playbook, tmp_path, packages, goes):
     """The root filesystems of its containers are in that folder."""
-    told = role_variables(playbook, tmp_path, {"docker_known": {"packages": packages}},
+    told = role_variables(playbook, tmp_path, {"docker_known": {"packages": packages},
+                                               "docker_probe": {"host": {"packages": packages}}},
                           "docker_paths")
     assert "/run/docker" in told
     assert ("/run/containerd" in told) == goes
@@ -168,8 +217,8 @@ def test_packages_that_somebody_needs_now_are_not_removed(playbook, tmp_path, co
   gather_facts: false
   tasks: [{{include_tasks: {ROOT}/roles/docker/tasks/needed.yml}}]
 """)
-    variables = {"docker_known": {"packages": ["docker.io", "iptables", "gone"]},
-                 "docker_probe": {"host": {"packages": ["iptables", "docker.io", "ufw"]}}}
+    variables = {"docker_probe": {"host": {"packages": ["iptables", "docker.io", "ufw"]}},
+                 "docker_brought": ["docker.io", "iptables", "gone"]}
     result = playbook("-i", "one,", "-c", "local", str(book), "-e", json.dumps(variables))
     *asked, one, other = (tmp_path / "asked").read_text().split()
     assert (asked, {one, other}) == (["--simulate", "purge"], {"docker.io", "iptables"})
@@ -190,6 +239,7 @@ def test_images_go_by_their_names_and_with_every_base_that_we_pulled(playbook, e
     # the last was pulled by an earlier version, which kept it elsewhere
     (tmp_path / "pulled").write_text("\n".join(bases[:2]) + "\n")
     (tmp_path / "image.json").write_text(json.dumps({"base": bases[2], "pulled": True}))
+    (tmp_path / "docker.json").write_text('{"status": "ready"}')
     monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.path}")
     book = tmp_path / "images.yml"
     book.write_text("""

@@ -80,7 +80,8 @@ def test_every_host_that_is_not_released_is_told_in_the_end(playbook, three, tmp
     assert "away does not answer: " in end
     assert "late failed or fell silent on the way: the reason is told above" in end
     assert "here is not released. Still there: " in end
-    assert f"type the same again: ansible-playbook teardown.yml -i {three}" in end
+    assert (f"type the same again: ansible-playbook teardown.yml -i {three} -e "
+            f"ical_state_dir={tmp_path / 'state'}") in end
 
 
 @pytest.mark.parametrize(("state", "purge", "installed", "stuck"), [
@@ -190,3 +191,41 @@ def test_a_slow_engine_is_asked_to_leave_again(playbook, tmp_path, command, says
                       "-e", "swarm_timeout=60")
     assert (result.returncode == 0) == left, result.stdout
     assert asked.read_text().splitlines() == ["swarm leave --force"] * attempts
+
+
+#: In place of plugins/modules/ical_released.py: the first who asks has not let go.
+KEEPS = """#!/bin/sh
+mkdir {folder}/kept 2>/dev/null || {{ echo '{{}}'; exit; }}
+echo '{{"failed": true, "msg": "Still there.", "left": ["a listener on TCP port 7946"]}}'
+"""
+PROBE = """#!/bin/sh
+echo '{"host": {"clock": {"first": 0, "last": 0}, "state": {"docker": {"installed_by_us": true}}}}'
+"""
+SYSTEMCTL = """#!/bin/sh
+[ "$1" = show ] && printf 'LoadState=loaded\\nActiveState=active\\n'
+exit 0
+"""
+
+
+def test_an_engine_that_is_started_again_takes_no_other_host_with_it(playbook, tmp_path, command):
+    command("docker", "#!/bin/sh\nexit 0\n")
+    command("systemctl", SYSTEMCTL)
+    (tmp_path / "ical_released.py").write_text(KEEPS.format(folder=tmp_path))
+    (tmp_path / "ical_probe.py").write_text(PROBE)
+    book = tmp_path / "exit.yml"
+    book.write_text(f"""
+- hosts: all
+  gather_facts: false
+  any_errors_fatal: true
+  tasks:
+    - include_tasks: {ROOT}/roles/swarm/tasks/exit.yml
+    - debug: {{msg: "{{{{ inventory_hostname }}}} goes on"}}
+""")
+    variables = {"swarm_timeout": 1, "swarm_state_dir": "x",
+                 "ansible_facts": {"service_mgr": "systemd"}}
+    result = playbook("-i", "one,two", "-c", "local", "-M", str(tmp_path), str(book), "-e",
+                      json.dumps(variables))
+    assert "TASK [Start it again]" in result.stdout
+    assert "one goes on" in result.stdout
+    assert "two goes on" in result.stdout
+    assert result.returncode == 0, result.stdout

@@ -51,4 +51,4 @@ mmdebstrap --quiet --variant=minbase --mode=root --format=tar --aptopt="$work/ap
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
   --dpkgopt='path-exclude=/usr/share/locale/*' \
   "$VERSION_CODENAME" "$work/base.tar" "$work/sources.list"
-docker import --change 'LABEL org.ical-swarm=1' --change 'ENV LANG=C.UTF-8' "$work/base.tar" "$image"
+docker import --change 'LABEL org.ical-swarm=image' --change 'ENV LANG=C.UTF-8' "$work/base.tar" "$image"
