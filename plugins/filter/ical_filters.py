@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shlex
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 
 import yaml
@@ -237,6 +237,17 @@ def silence(host: dict) -> str:
     return f"{said}: {reason.removeprefix('Task failed: ').strip()}"
 
 
+def acting_managers(hosts: list[dict], engine: str) -> list[str]:
+    """Names of the hosts whose engines answer for the swarm, the one that acted before first.
+
+    `engine` is where a host's variables hold what its engine is, as `dask_engine.engine`; without it none answers.
+    """
+    told = {host["inventory_hostname"]: reduce(lambda part, key: part.get(key) or {}, engine.split("."), host)
+            for host in hosts}
+    acting = [name for name, answer in told.items() if answer.get("swarm_acts")]
+    return sorted(acting, key=lambda name: not told[name].get("swarm_acted"))
+
+
 def current_certificates(lines: list[str], used: list[str]) -> dict:
     """Identity `tls` and end `expires` (s since 1970) of the certificates that the scheduler uses, else of the newest.
 
@@ -339,7 +350,7 @@ class FilterModule:
         return {
             "files_digest": files_digest, "bind_mounts": bind_mounts, "hiding": hiding, "absolute": absolute,
             "inventory_options": inventory_options, "typed_options": typed_options,
-            "brought_packages": brought_packages,
+            "brought_packages": brought_packages, "acting_managers": acting_managers,
             "is_writable": is_writable, "run_inputs": run_inputs, "with_paths": with_paths,
             "yaml_problem": yaml_problem, "role_options": role_options,
             "worker_service": worker_service, "overlapping": overlapping,

@@ -199,6 +199,15 @@ def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filter
         """ -e '{"ical_state_dir": "/srv/a b"}'""")
 
 
+def test_of_managers_that_answer_the_one_that_acted_comes_first(filters):
+    told = {"one": {"swarm_acts": True, "swarm_acted": False}, "two": {"swarm_acts": False},
+            "three": {"swarm_acts": True, "swarm_acted": True}, "four": {}}
+    hosts = [{"inventory_hostname": name, "probe": {"engine": told[name]}} for name in told]
+    hosts += [{"inventory_hostname": "silent"}, {"inventory_hostname": "skipped", "probe": {}}]
+    assert filters.acting_managers(hosts, "probe.engine") == ["three", "one"]
+    assert filters.acting_managers(hosts, "other") == []
+
+
 @pytest.mark.parametrize(("asked", "acted"), [("one", False), ("two", True)])
 def test_the_manager_that_acted_is_known_by_the_label_of_its_own_node(load_plugin, asked, acted):
     probe = load_plugin("modules/ical_probe.py", "ical_probe")
