@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from functools import cache, reduce
 from pathlib import Path
 
@@ -56,14 +57,16 @@ def absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path)) if path else ""
 
 
-def inventory_options(sources: list[str], state_dir: str) -> str:
-    """The options that name these inventories once more in a command, and the folder ical_state_dir where it is not ''.
+def inventory_options(sources: list[str], hosts: Mapping[str, Mapping]) -> str:
+    """The options that name these inventories once more in a command, and ical_state_dir where it may have been typed.
 
-    The inventory of this machine is that of a command without any.
+    The inventory of this machine is that of a command without any. `hosts` are the variables of all hosts: what was
+    typed is the same on each.
     """
     local = Path(__file__).parents[2] / "inventory" / "local"
     named = [f" -i {shlex.quote(source)}" for source in sources if Path(source).resolve() != local.resolve()]
-    return "".join(named) + typed_options({"ical_state_dir": state_dir or None})
+    folders = {hosts[host].get("ical_state_dir") or None for host in hosts}
+    return "".join(named) + typed_options({"ical_state_dir": folders.pop() if len(folders) == 1 else None})
 
 
 def is_writable(path: str) -> bool:

@@ -193,10 +193,13 @@ def test_an_engine_that_stopped_while_it_left_is_known(load_plugin, swarm, state
 
 def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filters):
     sources = [str(Path(__file__).parents[3] / "inventory/local"), "/home/me/my hosts"]
-    assert filters.inventory_options(sources, "") == " -i '/home/me/my hosts'"
-    assert filters.inventory_options(sources[:1], "") == ""
-    assert filters.inventory_options(sources[:1], "/srv/a b") == (
+    assert filters.inventory_options(sources, {}) == " -i '/home/me/my hosts'"
+    assert filters.inventory_options(sources[:1], {"one": {}, "two": {}}) == ""
+    typed = {"ical_state_dir": "/srv/a b"}
+    assert filters.inventory_options(sources[:1], {"one": typed, "two": typed}) == (
         """ -e '{"ical_state_dir": "/srv/a b"}'""")
+    # of the inventory, as it differs
+    assert filters.inventory_options(sources[:1], {"one": typed, "two": {}}) == ""
 
 
 def test_of_managers_that_answer_the_one_that_acted_comes_first(filters):
