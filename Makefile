@@ -22,7 +22,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/pycache
 # ansible and molecule find each other, and the project's configuration, wherever make is called from
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-# a test names its hosts; what a shell exports for its own commands are others
+# make run is about this machine, and a test names its hosts; those that a shell exports are others
 unexport ANSIBLE_INVENTORY
 PLAYBOOK := $(BIN)/ansible-playbook
 
@@ -56,7 +56,7 @@ $(VENV)/.installed: pipeline/pyproject.toml $(VENV)/.locked
 	@touch $@
 
 run: setup ## deploy on this machine and make self-calibrated images: make run [ARGS="-e ical_run=tiny"]
-	$(PLAYBOOK) site.yml -i inventory/local $(ARGS)
+	$(PLAYBOOK) site.yml $(ARGS)
 
 lint: setup ## ruff, mypy and ansible-lint
 	$(BIN)/ruff check pipeline plugins molecule

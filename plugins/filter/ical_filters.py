@@ -60,11 +60,9 @@ def absolute(path: str) -> str:
 def inventory_options(sources: list[str], hosts: Mapping[str, Mapping]) -> str:
     """The options that name these inventories once more in a command, and ical_state_dir where it may have been typed.
 
-    The inventory of this machine is that of a command without any. `hosts` are the variables of all hosts: what was
-    typed is the same on each.
+    `hosts` are the variables of all hosts: what was typed is the same on each.
     """
-    local = Path(__file__).parents[2] / "inventory" / "local"
-    named = [f" -i {shlex.quote(source)}" for source in sources if Path(source).resolve() != local.resolve()]
+    named = [f" -i {shlex.quote(source)}" for source in sources]
     folders = {hosts[host].get("ical_state_dir") or None for host in hosts}
     return "".join(named) + typed_options({"ical_state_dir": folders.pop() if len(folders) == 1 else None})
 

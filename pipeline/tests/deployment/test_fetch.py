@@ -327,6 +327,41 @@ all: {vars: {ansible_connection: local, ical_state_dir: "FOLDER/state/{{ invento
             "1 s; it still runs.> running <['ical-pipeline-selfcal']>") in told, told
 
 
+ENDED = f"""
+- hosts: ical_manager
+  gather_facts: false
+  tasks:
+    - set_fact:
+        pipeline_failure: selfcal ended badly
+        pipeline_end: {{rc: CODE}}
+        pipeline_ended: [ical-pipeline-image, ical-pipeline-selfcal]
+        pipeline_left: [image, selfcal, report]
+{FETCH}
+- hosts: ical_manager
+  gather_facts: false
+  tasks:
+    - include_role: {{name: {ROLE}, tasks_from: gather}}
+      vars: {{pipeline_run_id: run-1, pipeline_services: []}}
+    - debug: {{msg: "running <{{{{ pipeline_running }}}}>"}}
+"""
+
+
+@pytest.mark.parametrize(("code", "running"), [(2, "[]"), (0, "['ical-pipeline-report']")])
+def test_of_a_silent_engine_no_stage_is_thought_to_run_that_cannot(playbook, tmp_path, volumes,
+                                                                   code, running):
+    volumes("one", b"")
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "ical_tasks.py").write_text(TASKS.format('{"failed": true}'))
+    hosts = """
+managers: {hosts: {one: }}
+workers: {hosts: {one: }}
+ical_manager: {hosts: {one: }}
+all: {vars: {ansible_connection: local, ical_state_dir: "FOLDER/state/{{ inventory_hostname }}"}}
+"""
+    _, told = play(playbook, tmp_path, hosts, ENDED.replace("CODE", str(code)))
+    assert f"running <{running}>" in told, told
+
+
 PLACES = f"""
 - hosts: one
   gather_facts: false

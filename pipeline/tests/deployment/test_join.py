@@ -15,7 +15,7 @@ PROBE = """#!/usr/bin/python
 from ansible.module_utils.basic import AnsibleModule
 module = AnsibleModule({"state_dir": {}}, supports_check_mode=True)
 nodes = [{"id": "n", "host": "worker", "state": "ready"}]
-module.exit_json(engine={"swarm_nodes": nodes})
+module.exit_json(engine={"swarm_acts": True, "swarm_nodes": nodes})
 """
 #: In place of plugins/modules/ical_tasks.py: which stages of the pipeline run.
 TASKS = """#!/usr/bin/python
@@ -31,11 +31,11 @@ MEMBER = {"swarm": "active", "swarm_ours": True, "swarm_manager": False, "node_i
 @pytest.fixture(name="join")
 def join_fixture(playbook, tmp_path):
     """What joining ends with, of a member that is to have an address; it notes that it joins."""
-    def join(engine: dict, named: dict, stages: list[str], *options: str):
+    def join(engine: dict, named: dict, stages: list[str], *options: str, probe: str = PROBE):
         shutil.copytree(ROOT / "roles/swarm", tmp_path / "roles/swarm")
         (tmp_path / "roles/swarm/tasks/join_now.yml").write_text("- debug: {msg: It joins anew.}\n")
         (tmp_path / "modules").mkdir()
-        (tmp_path / "modules/ical_probe.py").write_text(PROBE)
+        (tmp_path / "modules/ical_probe.py").write_text(probe)
         (tmp_path / "modules/ical_tasks.py").write_text(
             TASKS % [{"service": f"ical-pipeline-{stage}"} for stage in stages])
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump({
@@ -79,6 +79,18 @@ def test_check_mode_says_that_a_member_would_join_anew(join, engine, named, told
     result = join(engine, named, [], "--check")
     assert result.returncode == 0, result.stdout
     assert told in " ".join(result.stdout.split())
+    assert "It joins anew." not in result.stdout
+
+
+@pytest.mark.parametrize("silent", ["module.exit_json(engine={})",
+                                    "module.exit_json(engine={'swarm_acts': False})",
+                                    "module.fail_json(msg='the Docker engine refused')"])
+def test_no_member_leaves_because_the_manager_does_not_answer(join, silent):
+    engine = PROBE.splitlines()[-1]
+    result = join({}, HERE, [], probe=PROBE.replace(engine, silent))
+    assert result.returncode != 0
+    assert ("head does not tell which nodes there are, asked 20 times. worker was left as it is"
+            in " ".join(result.stdout.split())), result.stdout
     assert "It joins anew." not in result.stdout
 
 

@@ -191,15 +191,15 @@ def test_an_engine_that_stopped_while_it_left_is_known(load_plugin, swarm, state
     assert probe.swarm_state(swarm) == (state, error)
 
 
-def test_a_command_names_the_inventory_again_but_not_that_of_this_machine(filters):
-    sources = [str(Path(__file__).parents[3] / "inventory/local"), "/home/me/my hosts"]
-    assert filters.inventory_options(sources, {}) == " -i '/home/me/my hosts'"
-    assert filters.inventory_options(sources[:1], {"one": {}, "two": {}}) == ""
+def test_a_command_names_the_inventory_again_and_the_folder_that_was_typed(filters):
+    named = " -i '/home/me/my hosts' -i hosts"
+    sources = ["/home/me/my hosts", "hosts"]
+    assert filters.inventory_options(sources, {"one": {}, "two": {}}) == named
     typed = {"ical_state_dir": "/srv/a b"}
-    assert filters.inventory_options(sources[:1], {"one": typed, "two": typed}) == (
-        """ -e '{"ical_state_dir": "/srv/a b"}'""")
+    assert filters.inventory_options(sources, {"one": typed, "two": typed}) == (
+        named + """ -e '{"ical_state_dir": "/srv/a b"}'""")
     # of the inventory, as it differs
-    assert filters.inventory_options(sources[:1], {"one": typed, "two": {}}) == ""
+    assert filters.inventory_options(sources, {"one": typed, "two": {}}) == named
 
 
 def test_of_managers_that_answer_the_one_that_acted_comes_first(filters):
