@@ -285,12 +285,11 @@ FOLLOW = f"""
 - hosts: ical_manager
   gather_facts: false
   tasks:
-    - set_fact: {{pipeline_failure: ""}}
+    - set_fact: {{pipeline_failure: "", pipeline_left: [selfcal]}}
     - include_role: {{name: {ROLE}, tasks_from: stage}}
       vars:
         pipeline_stage: selfcal
         pipeline_live: selfcal
-        pipeline_left: [selfcal]
         pipeline_timeout: 1
 {FETCH}
 - hosts: ical_manager

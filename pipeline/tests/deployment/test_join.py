@@ -82,12 +82,9 @@ def test_check_mode_says_that_a_member_would_join_anew(join, engine, named, told
     assert "It joins anew." not in result.stdout
 
 
-@pytest.mark.parametrize("silent", ["module.exit_json(engine={})",
-                                    "module.exit_json(engine={'swarm_acts': False})",
-                                    "module.fail_json(msg='the Docker engine refused')"])
-def test_no_member_leaves_because_the_manager_does_not_answer(join, silent):
-    engine = PROBE.splitlines()[-1]
-    result = join({}, HERE, [], probe=PROBE.replace(engine, silent))
+def test_no_member_leaves_because_the_manager_does_not_answer(join):
+    answer = PROBE.splitlines()[-1]
+    result = join({}, HERE, [], probe=PROBE.replace(answer, "module.exit_json(engine={})"))
     assert result.returncode != 0
     assert ("head does not tell which nodes there are, asked 20 times. worker was left as it is"
             in " ".join(result.stdout.split())), result.stdout
