@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(("wrong", "told"), [
-    ("dask_wokers=3", "No role knows dask_wokers"),
+    ("dask_wokers=3 result_dir=/srv", "No role knows dask_wokers, result_dir: misspelt?"),
     ("dask_workers=0", "dask_workers (0)"),
     ('{"dask_inputs": ["/srv", "/data/"]}', "dask_inputs names /data/, in whose place a container "
      "has something of its own: name a folder inside it, as /data/ms."),
@@ -39,7 +39,6 @@ ROOT = Path(__file__).resolve().parents[3]
     ("image_distribution=torrent", "must be one of: auto, load, registry"),
     ("ms_access=shard", "must be one of: auto, shared, distribute"),
     ("ms_acces=shared", "No role knows ms_acces"),
-    ("result_dir=/srv", "No role knows result_dir"),
     ("fetch_visibilities=some", "fetch_visibilities is 'some'; give true (all of them), false"),
     ("image_registry=https://reg.example", "image_registry is https://reg.example; images are "
      "named by host, port and folder alone"),
@@ -239,13 +238,13 @@ def test_nobody_who_answers_is_not_success(playbook, pair):
     assert "away does not answer, nor does any other host" in " ".join(result.stdout.split())
 
 
-@pytest.mark.parametrize("options", [(), ("--limit", "all")])
-@pytest.mark.parametrize(("broken", "told"), [
-    ("ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0", "away does not answer: "),
+@pytest.mark.parametrize(("broken", "told", "options"), [
+    ("ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0", "away does not answer: ",
+     ()),
     ("ansible_connection: local, ansible_python_interpreter: /no/python",
-     "away answers, but no module of Ansible runs there: "),
+     "away answers, but no module of Ansible runs there: ", ("--limit", "all")),
     # as one whose login fails, or hangs until a limit
-    ("ansible_host: 127.0.0.1, ansible_ssh_executable: /bin/false", "away does not answer: "),
+    ("ansible_host: 127.0.0.1, ansible_ssh_executable: /bin/false", "away does not answer: ", ()),
 ])
 def test_one_host_that_cannot_be_worked_on_does_not_keep_the_others(playbook, tmp_path, broken,
                                                                     told, options):
