@@ -154,7 +154,7 @@ def test_certificates_that_have_expired_are_told_before_a_run(playbook, tmp_path
     told = " ".join(result.stdout.split())
     assert result.returncode != 0
     assert "The certificates of this deployment have expired" in told
-    assert told.count("To make new ones, type ansible-playbook site.yml -i ") == 1
+    assert "To make new ones, type ansible-playbook site.yml" in told
     assert "--tags dask,pipeline" in told
 
 
