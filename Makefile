@@ -104,7 +104,7 @@ three-hosts: setup
 	$(BIN)/molecule test -s cluster
 
 ALL_SCENARIOS := default cluster observed scale managers faults secure upgrade release soak
-test-all: suite ## lint, the tests, and every scenario of molecule but vm; as root (hours)
+test-all: suite ## lint, the tests, and every scenario of molecule but vm; as root (about 8 hours)
 	$(MAKE) --no-print-directory molecule SCENARIOS="$(ALL_SCENARIOS)"
 
 bench: setup ## named runs against their bars, stages against their kernels: make bench [ARGS="overhead --pairs 5"]
