@@ -324,6 +324,33 @@ all: {vars: {ansible_connection: local, ical_state_dir: "FOLDER/state/{{ invento
             "1 s; it still runs.> running <['ical-pipeline-selfcal']>") in told, told
 
 
+LOST = f"""
+- hosts: ical_manager
+  gather_facts: false
+  any_errors_fatal: true
+  tasks:
+    - set_fact: {{pipeline_failure: "", pipeline_live: ""}}
+    - include_role: {{name: {ROLE}, tasks_from: stages}}
+      vars: {{pipeline_left: [model, image], pipeline_run_id: run-1, pipeline_timeout: 1}}
+    - debug: {{msg: "failure <{{{{ pipeline_failure }}}}>"}}
+"""
+
+
+def test_a_manager_that_is_lost_in_whatever_task_ends_no_play_without_a_word(playbook, tmp_path):
+    hosts = """
+managers: {hosts: {one: {ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0}}}
+workers: {hosts: {one: }}
+ical_manager: {hosts: {one: }}
+ical_answering: {hosts: {one: }}
+all:
+  vars: {image_name: "ical-swarm:0", image_pinned: "", arl_digest: "0", arl_directory: /x,
+         dask_tls: false, dask_scheduler_address: "tcp://x", pipeline_shared: []}
+"""
+    _, told = play(playbook, tmp_path, hosts, LOST)
+    assert "failure <model was not seen to its end: " in told, told
+    assert "Connection refused" in told.split("failure <")[1], told
+
+
 ENDED = f"""
 - hosts: ical_manager
   gather_facts: false
