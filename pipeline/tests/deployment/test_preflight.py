@@ -238,13 +238,13 @@ def test_nobody_who_answers_is_not_success(playbook, pair):
     assert "away does not answer, nor does any other host" in " ".join(result.stdout.split())
 
 
-@pytest.mark.parametrize(("broken", "told", "options"), [
-    ("ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0", "away does not answer: ",
-     ()),
+@pytest.mark.parametrize("options", [(), ("--limit", "all")])
+@pytest.mark.parametrize(("broken", "told"), [
+    ("ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_retries: 0", "away does not answer: "),
     ("ansible_connection: local, ansible_python_interpreter: /no/python",
-     "away answers, but no module of Ansible runs there: ", ("--limit", "all")),
+     "away answers, but no module of Ansible runs there: "),
     # as one whose login fails, or hangs until a limit
-    ("ansible_host: 127.0.0.1, ansible_ssh_executable: /bin/false", "away does not answer: ", ()),
+    ("ansible_host: 127.0.0.1, ansible_ssh_executable: /bin/false", "away does not answer: "),
 ])
 def test_one_host_that_cannot_be_worked_on_does_not_keep_the_others(playbook, tmp_path, broken,
                                                                     told, options):
