@@ -34,14 +34,14 @@ setup: $(VENV)/.installed ## make .venv: ical, ansible-playbook, molecule, from 
 # a recipe of its own: which Python there is, is looked for again after it
 .PHONY: interpreter
 interpreter:
-	@if ! [ -x $(VENV)/bin/python ] && ! $(or $(PYTHON),false) -c 'import ensurepip, venv' 2>/dev/null \
+	@if ! $(or $(PYTHON),false) -c 'import ensurepip, venv' 2>/dev/null \
 	  && { [ -n "$(PYTHON)" ] || ! command -v python3 >/dev/null; }; then \
 	  echo "Python or its venv is missing: installing python3-venv"; \
 	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null \
 	  || { echo "could not install python3-venv: install it (needs root) and try again"; exit 1; }; fi
 
-$(VENV)/bin/python: | interpreter
+$(VENV)/bin/python: | $(if $(wildcard $(VENV)/bin/python),,interpreter)
 	@if [ -z "$(PYTHON)" ]; then \
 	  echo "make setup needs Python 3.11 or later: install it (on Ubuntu 22.04: apt-get install python3.11-venv), or name one with PYTHON=/path/to/python3.11"; exit 1; fi
 	$(PYTHON) -m venv $(VENV)

@@ -11,8 +11,12 @@ import http.client
 import json
 import os
 import socket
+import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+Found = TypeVar("Found")
 
 #: Of the engine of a host.
 SOCKET = "/var/run/docker.sock"
@@ -129,3 +133,21 @@ def overlay_address(task: dict, network: str) -> str | None:
         if attachment["Network"]["Spec"]["Name"] == network and attachment.get("Addresses"):
             return attachment["Addresses"][0].split("/")[0]
     return None
+
+
+def settled(look: Callable[[], Found], pending: Callable[[Found], object], limit: float, pause: float) -> Found:
+    """What look() finds once nothing of it is pending, or at the limit (of time.monotonic()).
+
+    An engine that is silent has as long, too: EngineSilent is raised at the limit, any other EngineError at once.
+    """
+    while True:
+        over = time.monotonic() >= limit
+        try:
+            found = look()
+        except EngineSilent:
+            if over:
+                raise
+        else:
+            if over or not pending(found):
+                return found
+        time.sleep(pause)

@@ -60,7 +60,7 @@ left:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ical_engine import SERVICE_LABEL, Engine, EngineError, EngineSilent
+from ansible.module_utils.ical_engine import SERVICE_LABEL, Engine, EngineError, settled
 
 LISTEN = "0A"  # state of a listening socket in /proc/net/tcp
 
@@ -97,18 +97,8 @@ def look(engine: Engine, wanted: dict) -> list[str]:
 
 
 def watch(engine: Engine, wanted: dict, limit: float) -> list[str]:
-    """What is still there once nothing is, or at the limit; an engine that is silent has as long, too."""
-    while True:
-        over = time.monotonic() >= limit
-        try:
-            left = look(engine, wanted)
-        except EngineSilent:
-            if over:
-                raise
-        else:
-            if not left or over:
-                return left
-        time.sleep(0.3)
+    """What is still there once nothing is, or at the limit."""
+    return settled(lambda: look(engine, wanted), bool, limit, pause=0.3)
 
 
 def main() -> None:

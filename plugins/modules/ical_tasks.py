@@ -52,7 +52,7 @@ tasks:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ical_engine import Engine, EngineError, EngineSilent, overlay_address
+from ansible.module_utils.ical_engine import Engine, EngineError, overlay_address, settled
 
 
 def environment(task: dict) -> dict[str, str]:
@@ -110,18 +110,8 @@ def explain(service: str, tasks: list[dict], alive: int, wanted: int, network: s
 
 
 def watch(engine: Engine, wanted: dict, limit: float) -> tuple[list[dict], list[str]]:
-    """What look() tells once every service is complete, or at the limit; an engine that is silent has as long, too."""
-    while True:
-        over = time.monotonic() >= limit
-        try:
-            running, missing = look(engine, wanted["services"], wanted["network"])
-        except EngineSilent:
-            if over:
-                raise
-        else:
-            if not missing or over:
-                return running, missing
-        time.sleep(0.5)
+    """What look() tells once every service is complete, or at the limit."""
+    return settled(lambda: look(engine, wanted["services"], wanted["network"]), lambda told: told[1], limit, pause=0.5)
 
 
 def main() -> None:

@@ -280,6 +280,13 @@ def test_how_a_run_ended_is_told_where_it_cannot_be_kept(playbook, tmp_path, vol
     assert (tmp_path / "state/one/pipeline.json").is_file()
 
 
+#: A manager that works, and nobody else.
+ALONE = """
+managers: {hosts: {one: }}
+workers: {hosts: {one: }}
+ical_manager: {hosts: {one: }}
+all: {vars: {ansible_connection: local, ical_state_dir: "FOLDER/state/{{ inventory_hostname }}"}}
+"""
 #: In place of the module that asks the engine for tasks.
 TASKS = "#!/usr/bin/python3\nprint('{}')\n"
 FOLLOW = f"""
@@ -314,13 +321,7 @@ def test_a_stage_that_is_followed_no_more_goes_on(playbook, tmp_path, volumes):
     (tmp_path / "library").mkdir()
     (tmp_path / "library" / "ical_tasks.py").write_text(
         TASKS.format('{"tasks": [{"service": "ical-pipeline-selfcal"}]}'))
-    hosts = """
-managers: {hosts: {one: }}
-workers: {hosts: {one: }}
-ical_manager: {hosts: {one: }}
-all: {vars: {ansible_connection: local, ical_state_dir: "FOLDER/state/{{ inventory_hostname }}"}}
-"""
-    _, told = play(playbook, tmp_path, hosts, FOLLOW)
+    _, told = play(playbook, tmp_path, ALONE, FOLLOW)
     assert ("failure <selfcal was not seen to its end: ical-pipeline-selfcal did not end within "
             "1 s; it still runs.> running <['ical-pipeline-selfcal']>") in told, told
 
@@ -377,13 +378,7 @@ def test_of_a_silent_engine_no_stage_is_thought_to_run_that_cannot(playbook, tmp
     volumes("one", b"")
     (tmp_path / "library").mkdir()
     (tmp_path / "library" / "ical_tasks.py").write_text(TASKS.format('{"failed": true}'))
-    hosts = """
-managers: {hosts: {one: }}
-workers: {hosts: {one: }}
-ical_manager: {hosts: {one: }}
-all: {vars: {ansible_connection: local, ical_state_dir: "FOLDER/state/{{ inventory_hostname }}"}}
-"""
-    _, told = play(playbook, tmp_path, hosts, ENDED.replace("CODE", str(code)))
+    _, told = play(playbook, tmp_path, ALONE, ENDED.replace("CODE", str(code)))
     assert f"running <{running}>" in told, told
 
 

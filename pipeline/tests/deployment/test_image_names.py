@@ -78,7 +78,7 @@ def test_the_pipeline_goes_on_with_its_image_under_either_name(playbook, tmp_pat
     (check,) = (task for task in tasks
                 if task["name"] == "Check that Dask runs what the pipeline would")
     result = said(playbook, tmp_path, "dask", [check], 1,
-                  running(*images) | {"pipeline_again": ""})
+                  running(*images) | {"pipeline_redeploy": ""})
     assert (result.returncode != 0) == bool(told), result.stdout
     assert told in " ".join(result.stdout.split())
 

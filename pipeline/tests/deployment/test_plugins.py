@@ -572,7 +572,7 @@ def test_inputs_do_not_hide_what_a_container_has(filters, path, hides):
 def test_an_engine_that_is_silent_for_a_while_ends_no_wait(load_plugin, monkeypatch, name, answer,
                                                            done):
     module = load_plugin(f"modules/{name}.py", name)
-    told = [module.EngineSilent("busy"), answer, module.EngineSilent("busy"), done]
+    told = [EngineSilent("busy"), answer, EngineSilent("busy"), done]
 
     def say(*_):
         said = told.pop(0)
@@ -584,6 +584,6 @@ def test_an_engine_that_is_silent_for_a_while_ends_no_wait(load_plugin, monkeypa
     monkeypatch.setattr(module.time, "sleep", lambda _: None)
     wanted = {"services": ["x"], "network": "n"}
     assert module.watch(None, wanted, math.inf) == done
-    told[:] = [module.EngineSilent("busy")]
+    told[:] = [EngineSilent("busy")]
     with pytest.raises(module.EngineError, match="busy"):
         module.watch(None, wanted, 0.0)
