@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 import yaml
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.ical_engine import (
     Engine,
     EngineError,
@@ -38,6 +39,11 @@ def probe_fixture(load_plugin):
     return load_plugin("action/ical_probe.py", "ical_probe_action")
 
 
+@pytest.fixture(name="write", scope="module")
+def write_fixture(load_plugin):
+    return load_plugin("action/ical_write.py", "ical_write")
+
+
 def test_routes_that_share_addresses_with_a_subnet_are_found(filters):
     routes = ["10.0.0.0/8", "172.17.0.0/16", "10.79.2.0/24", "10.80.0.0/16"]
     assert filters.overlapping(routes, ["10.79.0.0/22"]) == ["10.0.0.0/8", "10.79.2.0/24"]
@@ -52,11 +58,25 @@ def test_a_clock_read_between_two_others_is_off_by_what_they_prove(probe, first,
     assert probe.clock_offset(first, last, 100, 102) == offset
 
 
-def act(probe, **arguments) -> dict:
-    """What the action plugin makes of what its module answers."""
-    task = mock.MagicMock(async_val=0, check_mode=False, args=arguments)
-    action = probe.ActionModule(task, mock.MagicMock(), mock.MagicMock(), None, None, None)
+def act(plugin, check_mode: bool = False, **arguments) -> dict:
+    """What the action plugin of a file makes of its arguments, and of what its module answers."""
+    task = mock.MagicMock(async_val=0, check_mode=check_mode, args=arguments)
+    action = plugin.ActionModule(task, mock.MagicMock(), mock.MagicMock(), None, None, None)
     return action.run(task_vars={})
+
+
+def test_a_file_is_written_where_it_is_another_and_never_in_check_mode(write, tmp_path):
+    path = tmp_path / "a.yml"
+    for check_mode, content, changed, left in [
+            (True, "a\n", True, None), (False, "a\n", True, "a\n"), (False, "a\n", False, "a\n"),
+            (True, "b\n", True, "a\n"), (False, "b\n", True, "b\n")]:
+        assert act(write, check_mode, content=content, dest=str(path))["changed"] == changed
+        assert (path.read_text() if path.exists() else None) == left
+
+
+def test_a_file_that_cannot_be_written_is_told_with_the_reason(write, tmp_path):
+    with pytest.raises(AnsibleActionFail, match=r"/no/a[.]yml cannot be written: No such file or"):
+        act(write, content="a", dest=str(tmp_path / "no" / "a.yml"))
 
 
 def test_the_controllers_readings_enclose_the_probe_of_the_one_host(probe, monkeypatch):
