@@ -19,6 +19,8 @@ import pytest
 
 pytest.importorskip("ansible", reason="the controller's environment has it")
 
+from tests.deployment.forked import run_forked
+
 ROOT = Path(__file__).resolve().parents[3]
 #: In the order in which they import one another.
 UTILITIES = ("ical_engine", "ical_host", "ical_archive", "ical_census")
@@ -38,11 +40,9 @@ for utility in UTILITIES:
 
 def run_playbook(*arguments: str, timeout: int = 300) -> subprocess.CompletedProcess:
     """ansible-playbook of this environment, run from the project with the project's settings."""
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), *arguments]
     environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
                                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True,
-                          timeout=timeout, check=False)
+    return run_forked(arguments, ROOT, environment, timeout)
 
 
 def pytest_collection_modifyitems(items):
