@@ -85,9 +85,8 @@ LANES := --no-print-directory --jobs=2 --output-sync=line
 suite: lint
 	$(MAKE) $(LANES) deployment science
 
-# two lanes for two processors: the library's tests, what is rendered, and then one host; the rest of the deployment's
-# and then three; what carries the hosts, and their image, are there before, once for both
-RENDERED := tests/deployment/test_render.py
+# two lanes for two processors: the library's tests and then one host; the deployment's and then three; what carries
+# the hosts, and their image, are there before, once for both
 # one lane may fail long before the other ends: what pytest, Ansible and make say then is told again at the end
 FAILURES := ^(FAILED|ERROR) |fatal: .*=>|make.*\*\*\*
 test: setup ## lint, the tests, and molecule's default and cluster on test hosts; as root (20 to 40 minutes)
@@ -97,10 +96,8 @@ test: setup ## lint, the tests, and molecule's default and cluster on test hosts
 carrier: setup
 	$(BIN)/molecule create -s default
 one-host: science
-	$(DEPLOYMENT) $(RENDERED)
 	$(BIN)/molecule test -s default
-three-hosts: setup
-	$(DEPLOYMENT) tests/deployment --ignore=$(RENDERED)
+three-hosts: deployment
 	$(BIN)/molecule test -s cluster
 
 ALL_SCENARIOS := default cluster observed scale managers faults secure upgrade release soak

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
 import subprocess
 import sys
 from multiprocessing import get_context
@@ -22,7 +21,6 @@ CONTEXT.set_forkserver_preload(["ansible.cli.playbook"])
 
 def _play(command: list[str], root: Path, environment: dict[str, str], folder: Path) -> None:
     """Be that command, in a process of its own, with files of the folder in place of a terminal."""
-    os.setsid()
     os.chdir(root)
     os.environ.clear()
     os.environ.update(environment)
@@ -47,9 +45,11 @@ def run_forked(arguments: tuple[str, ...], root: Path, environment: dict[str, st
         # the one that is forked from reads the settings, and starts with the first
         with patch.dict(os.environ, environment):
             process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(command, timeout, (folder / "out").read_text())
+        try:
+            process.join(timeout)
+            if process.exitcode is None:
+                raise subprocess.TimeoutExpired(command, timeout, (folder / "out").read_text())
+        finally:
+            process.kill()
         return subprocess.CompletedProcess(command, process.exitcode, (folder / "out").read_text(),
                                            (folder / "err").read_text())
