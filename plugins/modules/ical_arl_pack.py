@@ -16,7 +16,7 @@ options:
     type: path
     required: true
   folder:
-    description: Folder the tarball is written to; older ones that were made here are removed.
+    description: Folder the tarball is written to; others that no play has asked for in a week are removed.
     type: path
     required: true
 """
@@ -39,12 +39,37 @@ sha256:
   type: str
 """
 
+import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ical_archive import ArchiveError, pack
+
+#: A week, in seconds: a play that waits for the end of a run copies to its hosts what it packed before, while others
+#: pack other sources.
+KEPT = 7 * 86400.0
+
+
+def prune(folder: Path, now: float) -> None:
+    """Remove the tarballs that no play has asked for lately."""
+    for packed in folder.glob("arl-*.tar"):
+        # another play may be doing the same
+        with contextlib.suppress(FileNotFoundError):
+            if packed.stat().st_mtime < now - KEPT:
+                packed.unlink()
+
+
+def write(content: bytes, path: Path) -> None:
+    """Write a tarball in place of those that are old."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prune(path.parent, time.time())
+    # another play may be packing the same
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(content)
+    partial.rename(path)
 
 
 def main() -> None:
@@ -55,22 +80,19 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    folder = Path(module.params["folder"])
     try:
         content = pack(Path(module.params["sources"]))
     except ArchiveError as error:
         module.fail_json(msg=f"The library was not packed: {error}.")
     digest = hashlib.sha256(content).hexdigest()
-    path = folder / f"arl-{digest}.tar"
+    path = Path(module.params["folder"]) / f"arl-{digest}.tar"
     changed = not path.exists()
     if changed and not module.check_mode:
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("arl-*.tar"):
-            old.unlink(missing_ok=True)
-        # another play may be packing the same
-        partial = path.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(content)
-        partial.rename(path)
+        write(content, path)
+    elif not module.check_mode:
+        # not a week old, then; what is somebody else's is theirs to keep
+        with contextlib.suppress(PermissionError):
+            path.touch()
     module.exit_json(changed=changed, path=str(path), sha256=digest)
 
 

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,19 @@ PLAY = """
 """
 
 
+def test_tarballs_stay_that_other_plays_may_be_waiting_with(load_plugin, tmp_path):
+    pack = load_plugin("modules/ical_arl_pack.py", "ical_arl_pack")
+    now = time.time()
+    for name, age in (("arl-used.tar", pack.KEPT - 60), ("arl-old.tar", pack.KEPT + 60),
+                      ("other.tar", 2 * pack.KEPT)):
+        (tmp_path / name).write_bytes(b"")
+        os.utime(tmp_path / name, (now - age, now - age))
+    pack.write(b"new", tmp_path / "arl-new.tar")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "arl-new.tar", "arl-used.tar", "other.tar"]
+    assert (tmp_path / "arl-new.tar").read_bytes() == b"new"
+
+
 def deploy(playbook, tmp_path, **variables):
     """The role arl alone, on this machine, with its state in a temporary folder."""
     play = tmp_path / "play.yml"
@@ -144,6 +158,15 @@ def test_the_role_builds_the_tarball_and_a_second_run_changes_nothing(playbook, 
     assert (folder / "arl/conventions.py").read_bytes() == (
         ROOT / "pipeline/src/arl/conventions.py").read_bytes()
     assert any((folder / "arl/data/layouts").iterdir())
+
+
+def test_what_a_play_uses_is_not_old(playbook, tmp_path):
+    deploy(playbook, tmp_path)
+    (packed,) = (tmp_path / "cache").iterdir()
+    os.utime(packed, (1, 1))
+    used = deploy(playbook, tmp_path)
+    assert used.returncode == 0, used.stdout
+    assert packed.stat().st_mtime > time.time() - 600
 
 
 def test_a_url_is_fetched_and_a_wrong_checksum_changes_nothing(playbook, tmp_path):
