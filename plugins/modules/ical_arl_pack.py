@@ -72,6 +72,16 @@ def write(content: bytes, path: Path) -> None:
     partial.rename(path)
 
 
+def keep(content: bytes, path: Path) -> None:
+    """Have a tarball there, and young."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:  # never packed, or this moment removed by another play
+        write(content, path)
+    except PermissionError:  # what is somebody else's is theirs to keep
+        pass
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -87,12 +97,8 @@ def main() -> None:
     digest = hashlib.sha256(content).hexdigest()
     path = Path(module.params["folder"]) / f"arl-{digest}.tar"
     changed = not path.exists()
-    if changed and not module.check_mode:
-        write(content, path)
-    elif not module.check_mode:
-        # not a week old, then; what is somebody else's is theirs to keep
-        with contextlib.suppress(PermissionError):
-            path.touch()
+    if not module.check_mode:
+        keep(content, path)
     module.exit_json(changed=changed, path=str(path), sha256=digest)
 
 

@@ -139,6 +139,15 @@ def test_tarballs_stay_that_other_plays_may_be_waiting_with(load_plugin, tmp_pat
     assert (tmp_path / "arl-new.tar").read_bytes() == b"new"
 
 
+def test_a_tarball_that_another_play_removes_meanwhile_is_packed_again(load_plugin, tmp_path):
+    pack = load_plugin("modules/ical_arl_pack.py", "ical_arl_pack")
+    path = tmp_path / "cache" / "arl-new.tar"
+    for there in (False, True):
+        assert path.exists() == there
+        pack.keep(b"new", path)
+        assert path.read_bytes() == b"new"
+
+
 def deploy(playbook, tmp_path, **variables):
     """The role arl alone, on this machine, with its state in a temporary folder."""
     play = tmp_path / "play.yml"
